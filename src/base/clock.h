@@ -1,0 +1,8 @@
+/* The one clock. Monotonic seconds; differences only. */
+#ifndef TLT_BASE_CLOCK_H
+#define TLT_BASE_CLOCK_H
+
+double tlt_now(void);  /* monotonic seconds */
+double tlt_wall(void); /* seconds since 1970, for logs only */
+
+#endif

@@ -1,0 +1,158 @@
+#define _GNU_SOURCE
+#include "base/pool.h"
+
+#include <linux/futex.h>
+#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <xmmintrin.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+/* Lock rules: `generation` is written by the owner only, after task, context, items, next and
+ * pending are set; workers read those only after they saw the new generation (acquire). `pending`
+ * counts workers that have not finished the current generation; the owner returns at 0. */
+struct tlt_pool {
+  int threads;
+  tlt_task task;
+  void *context;
+  int64_t items;
+  _Alignas(64) _Atomic int64_t next;
+  _Alignas(64) _Atomic uint32_t generation;
+  _Alignas(64) _Atomic uint32_t pending;
+  _Atomic uint32_t sleepers;
+  _Atomic bool stop;
+  pthread_t *handles;
+};
+
+typedef struct worker {
+  tlt_pool *pool;
+  int index;
+} worker;
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t seen) {
+  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+}
+
+static void futex_wake(_Atomic uint32_t *word, int count) {
+  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+}
+
+/* Wait until *word differs from seen; returns the new value. */
+static uint32_t wait_change(tlt_pool *pool, _Atomic uint32_t *word, uint32_t seen) {
+  double until = 0;
+  for (uint32_t spin = 1;; spin++) {
+    uint32_t now = atomic_load_explicit(word, memory_order_acquire);
+    if (now != seen) return now;
+    _mm_pause();
+    if (spin % 32) continue;
+    double t = tlt_now();
+    if (until == 0) until = t + 20e-6;
+    else if (t > until) break;
+  }
+  atomic_fetch_add(&pool->sleepers, 1);
+  uint32_t now;
+  while ((now = atomic_load(word)) == seen) futex_wait(word, seen);
+  atomic_fetch_sub(&pool->sleepers, 1);
+  return now;
+}
+
+static void run_items(tlt_pool *pool, int thread) {
+  for (;;) {
+    int64_t i = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
+    if (i >= pool->items) return;
+    pool->task(pool->context, i, thread);
+  }
+}
+
+void tlt_fp_environment(void) { _mm_setcsr(0x1f80); }
+
+static void *worker_main(void *arg) {
+  worker w = *(worker *)arg;
+  tlt_free(arg);
+  tlt_fp_environment();
+  omp_set_num_threads(1);
+  uint32_t seen = 0;
+  for (;;) {
+    seen = wait_change(w.pool, &w.pool->generation, seen);
+    if (atomic_load(&w.pool->stop)) return NULL;
+    run_items(w.pool, w.index);
+    if (atomic_fetch_sub(&w.pool->pending, 1) == 1 && atomic_load(&w.pool->sleepers))
+      futex_wake(&w.pool->pending, 1);
+  }
+}
+
+static int usable_cores(void) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+  return (int)sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+static bool start_worker(tlt_pool *pool, int index) {
+  worker *w = tlt_malloc(sizeof *w);
+  if (!w) return false;
+  *w = (worker){pool, index};
+  if (pthread_create(&pool->handles[index], NULL, worker_main, w) == 0) return true;
+  tlt_free(w);
+  return false;
+}
+
+tlt_status tlt_pool_create(int threads, tlt_pool **out, tlt_err *err) {
+  *out = NULL;
+  if (threads <= 0) threads = usable_cores();
+  tlt_fp_environment();
+  omp_set_num_threads(1);
+  tlt_pool *pool = tlt_calloc_aligned(1, sizeof *pool);
+  if (!pool) return tlt_fail_nomem(err, "thread pool", sizeof *pool);
+  pool->handles = tlt_calloc((size_t)threads, sizeof *pool->handles);
+  pool->threads = 1;
+  if (!pool->handles) {
+    tlt_pool_free(pool);
+    return tlt_fail_nomem(err, "thread pool", (size_t)threads * sizeof *pool->handles);
+  }
+  for (int i = 1; i < threads; i++) {
+    if (!start_worker(pool, i)) {
+      tlt_pool_free(pool);
+      return tlt_fail(err, TLT_EIO, "cannot start thread %d of %d", i + 1, threads);
+    }
+    pool->threads = i + 1;
+  }
+  *out = pool;
+  return TLT_OK;
+}
+
+void tlt_pool_free(tlt_pool *pool) {
+  if (!pool) return;
+  atomic_store(&pool->stop, true);
+  atomic_fetch_add(&pool->generation, 1);
+  futex_wake(&pool->generation, pool->threads);
+  for (int i = 1; i < pool->threads; i++) pthread_join(pool->handles[i], NULL);
+  tlt_free(pool->handles);
+  tlt_free(pool);
+}
+
+int tlt_pool_threads(const tlt_pool *pool) { return pool->threads; }
+
+void tlt_pool_run(tlt_pool *pool, tlt_task task, void *context, int64_t items) {
+  if (items <= 0) return;
+  if (pool->threads == 1 || items == 1) {
+    for (int64_t i = 0; i < items; i++) task(context, i, 0);
+    return;
+  }
+  pool->task = task;
+  pool->context = context;
+  pool->items = items;
+  atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+  uint32_t others = (uint32_t)pool->threads - 1;
+  atomic_store(&pool->pending, others);
+  atomic_fetch_add(&pool->generation, 1);
+  if (atomic_load(&pool->sleepers)) futex_wake(&pool->generation, pool->threads);
+  run_items(pool, 0);
+  uint32_t left = atomic_load(&pool->pending);
+  while (left) left = wait_change(pool, &pool->pending, left);
+}
