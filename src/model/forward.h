@@ -1,0 +1,79 @@
+/* The forward pass of the target, used by rollout, scoring and training alike: the same kernels and
+ * the same rounding points, hence bitwise equal hidden states and log-probabilities.
+ *
+ * One layer, for a ragged batch of R rows:
+ *   h1 = act(rmsnorm(x)); qkv = Wqkv h1; q,k: QK-norm, rope; K,V -> KV view; ctx = attention(q)
+ *   x += Wo ctx; h2 = act(rmsnorm(x)); gu = Wgu h2; m = act(silu(g) * u); x += Wd m */
+#ifndef TLT_MODEL_FORWARD_H
+#define TLT_MODEL_FORWARD_H
+
+#include "base/pool.h"
+#include "kernels/kernels.h"
+#include "model/weights.h"
+
+/* KV of one sequence: block b holds positions 16 b .. 16 b + 15. The engine hands in paged tables,
+ * training contiguous ones. */
+typedef struct tlt_kv_view {
+  unsigned char *base;   /* block i starts at base + i * layout.block_bytes */
+  const int32_t *blocks; /* [ceil(positions / 16)] block indices */
+} tlt_kv_view;
+
+/* Rows of one sequence in a batch: consecutive positions pos0 .. pos0 + n_rows - 1, causal. The KV
+ * of positions below pos0 is already there. */
+typedef struct tlt_seq_rows {
+  int row0, n_rows;
+  int pos0;
+  tlt_kv_view kv;
+} tlt_seq_rows;
+
+typedef struct tlt_batch {
+  int n_rows;
+  const int32_t *token; /* [n_rows] */
+  int n_seqs;
+  const tlt_seq_rows *seq; /* [n_seqs], row ranges ascending and covering 0 .. n_rows-1 */
+} tlt_batch;
+
+/* Where a layer reads and leaves its intermediates. The engine gives the same buffers to every
+ * layer (x_in = x_mid = x_out); training gives stored ones. Row strides: fp32 matrices exactly
+ * their width; act matrices tlt_act_stride(width). */
+typedef struct tlt_layer_io {
+  const float *x_in; /* [R][H] */
+  float *x_mid;      /* [R][H] after attention */
+  float *x_out;      /* [R][H] */
+  void *h1;          /* act [R][H] */
+  float *qkv;        /* [R][(heads + 2 kv_heads) D]; on return q and k are normed and roped;
+                        training recomputes the pre-norm values of qwen3 */
+  void *q;           /* act [R][heads D] */
+  void *ctx;         /* act [R][heads D] */
+  float *lse;        /* [R][heads] of attention, or NULL */
+  void *h2;          /* act [R][H] */
+  float *gu;         /* [R][2 I] */
+  void *m;           /* act [R][I] */
+  float *inv1, *inv2; /* [R] 1/rms of the two norms, or NULL */
+} tlt_layer_io;
+
+/* Forward state: pool, kernels, rope table, per-thread scratch. Not thread-safe: one caller. */
+typedef struct tlt_forward {
+  const tlt_kernels *k;
+  const tlt_weights *w;
+  tlt_pool *pool;
+  tlt_kv_layout kv;
+  int max_rows, max_positions;
+  float *cosine, *sine; /* [max_positions][D / 2] */
+  void *scratch;        /* per thread: attention, sampling */
+  size_t scratch_stride;
+} tlt_forward;
+
+tlt_status tlt_forward_init(tlt_forward *f, const tlt_kernels *k, const tlt_weights *w,
+                            tlt_pool *pool, int max_rows, int max_positions, tlt_err *err);
+void tlt_forward_deinit(tlt_forward *f);
+
+/* x[R][H] = embedding rows of the batch. */
+void tlt_forward_embed(tlt_forward *f, const tlt_batch *b, float *x);
+void tlt_forward_layer(tlt_forward *f, int layer, const tlt_batch *b, const tlt_layer_io *io);
+/* out act [R][stride H] = final RMSNorm of x; inv [R] or NULL. */
+void tlt_forward_final_norm(tlt_forward *f, const float *x, int rows, void *out, float *inv);
+/* logits fp32 [rows][V] of hidden act rows. */
+void tlt_forward_logits(tlt_forward *f, const void *hidden, int rows, float *logits);
+
+#endif
