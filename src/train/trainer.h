@@ -1,0 +1,111 @@
+/* Exact training of the target: forward with stored activations, backward, int64 fixed-point
+ * gradients, fp32 masters, AdamW.
+ *
+ * Determinism: a micro-batch's partial gradients depend only on that micro-batch; they are added in
+ * int64 units of 2^-40, so order, threads and workers cannot matter. Gradients are accumulated
+ * unnormalised and scaled once in fp32, before clipping.
+ *
+ * Memory per parameter: 2 (bf16 compute) + 4 (master) + 8 (moments) + 8 (accumulator) = 22 bytes. */
+#ifndef TLT_TRAIN_TRAINER_H
+#define TLT_TRAIN_TRAINER_H
+
+#include "base/pool.h"
+#include "kernels/backward.h"
+#include "model/weights.h"
+
+typedef struct tlt_trainer tlt_trainer;
+
+typedef struct tlt_trainer_options {
+  int micro_tokens;     /* most tokens of a micro-batch unless one sample is longer */
+  int max_sample;       /* longest sample (prompt + answer) */
+  size_t activation_mb; /* budget for stored activations; decides only what is recomputed */
+} tlt_trainer_options;
+
+/* Bytes that a trainer will take beside the weights. */
+size_t tlt_trainer_bytes(const tlt_weights *w, const tlt_kernels *k, const tlt_trainer_options *o,
+                         int threads);
+
+/* Borrows w (whose compute values it will change), kernels and pool. Masters start as the compute
+ * values (bf16 exactly), moments zero. */
+tlt_status tlt_trainer_create(tlt_weights *w, const tlt_kernels *k, tlt_pool *pool,
+                              const tlt_trainer_options *o, tlt_trainer **out, tlt_err *err);
+void tlt_trainer_free(tlt_trainer *t);
+
+/* ---- micro-batches ------------------------------------------------------------------------ */
+
+/* Packed samples. Sample s has tokens[cu[s] .. cu[s+1]-1]; its first prompt[s] >= 1 tokens are
+ * given, the rest are targets: target j (0-based) is predicted by the row before it. */
+typedef struct tlt_micro {
+  int n_samples;
+  const int32_t *tokens; /* [cu[n_samples]] */
+  const int32_t *cu;     /* [n_samples + 1] */
+  const int32_t *prompt; /* [n_samples] */
+  float temperature;     /* of the log-probabilities; below 1e-3: 1 */
+} tlt_micro;
+
+/* Number of target tokens; target arrays below are sample after sample. */
+int tlt_micro_targets(const tlt_micro *m);
+
+/* Gradient of the loss by each target's log-probability.
+ * logp [n] this forward's log-probabilities (sample-major over ALL targets of the micro-batch);
+ * dlogp [n] to fill. Called once per micro-batch from the calling thread. */
+typedef void (*tlt_loss_fn)(void *context, const tlt_micro *m, int n, const float *logp,
+                            float *dlogp);
+
+/* Log-probabilities only: forward without keeping activations. logp [targets]. */
+tlt_status tlt_trainer_logprobs(tlt_trainer *t, const tlt_micro *m, float *logp, tlt_err *err);
+
+/* Forward, loss, backward; gradients added to the accumulators.
+ * logp_known (may be NULL): log-probabilities known to be bitwise what this forward gives (rollout
+ * ones before the first update); saves the first pass over the LM head.
+ * logp_out (may be NULL) [targets] receives the log-probabilities; entropy_out (may be NULL)
+ * [targets] the entropy of softmax(logits / T) in nats. */
+tlt_status tlt_trainer_accumulate(tlt_trainer *t, const tlt_micro *m, tlt_loss_fn loss,
+                                  void *context, const float *logp_known, float *logp_out,
+                                  float *entropy_out, tlt_err *err);
+
+/* ---- optimizer ---------------------------------------------------------------------------- */
+
+typedef struct tlt_adamw {
+  float lr, beta1, beta2, eps, weight_decay; /* decay on matrices only, as lr * wd * master */
+  float clip_norm;                           /* 0: no clipping */
+} tlt_adamw;
+
+typedef struct tlt_step_result {
+  float grad_norm;   /* after scaling, before clipping */
+  bool skipped;      /* NaN, infinity or overflow: nothing was changed */
+  char bad_param[96]; /* first bad tensor when skipped */
+} tlt_step_result;
+
+/* gradient = accumulated * scale; clip; AdamW on fp32 masters (torch.optim.AdamW formula, bias
+ * correction with the trainer's own step count); compute weights = bf16(master); accumulators
+ * cleared. The gradient norm is summed in double over fixed blocks of 65,536 elements in tensor
+ * order. A step without any gradient still takes its optimizer step. */
+tlt_status tlt_trainer_step(tlt_trainer *t, float scale, const tlt_adamw *how,
+                            tlt_step_result *result, tlt_err *err);
+
+/* Drop accumulated gradients. */
+void tlt_trainer_clear(tlt_trainer *t);
+
+/* ---- state -------------------------------------------------------------------------------- */
+
+/* Flat arrays of `elements` fp32 in tensor-name order: masters and moments; borrowed, for
+ * checkpoints. After writing into them call tlt_trainer_restored with the step count. */
+float *tlt_trainer_masters(tlt_trainer *t);
+float *tlt_trainer_moment1(tlt_trainer *t);
+float *tlt_trainer_moment2(tlt_trainer *t);
+uint64_t tlt_trainer_elements(const tlt_trainer *t);
+int64_t tlt_trainer_steps(const tlt_trainer *t);
+void tlt_trainer_restored(tlt_trainer *t, int64_t steps); /* repacks compute weights */
+
+/* SHA-256 of the fp32 masters in tensor-name order. */
+void tlt_trainer_sha256(tlt_trainer *t, char hex[65]);
+
+/* Gradient of one parameter as fp32 (accumulator * 2^-40), for tests: [n][k]. */
+void tlt_trainer_gradient(const tlt_trainer *t, const tlt_param *p, float *to);
+
+/* Hash of fixed GEMM, attention and backward outputs of this path on this processor: a checkpoint
+ * is refused where it differs. */
+void tlt_numerics_fingerprint(const tlt_kernels *k, char hex[65]);
+
+#endif
