@@ -1,0 +1,112 @@
+/* Attention by its definition, one query and one position at a time: the oracle of the vector code. */
+#include "kernels/attention.h"
+#include "kernels/dpbf16.h"
+
+size_t tlt_attn_scratch_floats(int head_dim) {
+  size_t dp = ((size_t)head_dim + 15) & ~(size_t)15;
+  /* per query: probabilities of a span in fp32 and bf16, span and running output, the query */
+  return TLT_ATTN_QUERIES * (TLT_ATTN_SPAN + TLT_ATTN_SPAN / 2 + 3 * dp);
+}
+
+static float dot_f32(const float *q, const float *k, int head_dim, int slot) {
+  float acc = 0;
+  for (int d = 0; d < head_dim; d++) acc = fmaf(q[d], k[d * TLT_KV_BLOCK + slot], acc);
+  return acc;
+}
+
+static float dot_bf16(const tlt_bf16 *q, const tlt_bf16 *k, int head_dim, int slot) {
+  float acc = 0;
+  for (int d = 0; d < head_dim; d += 2) {
+    const tlt_bf16 *pair = k + (d / 2 * TLT_KV_BLOCK + slot) * 2;
+    acc = tlt_dpbf16(acc, q[d], d + 1 < head_dim ? q[d + 1] : 0, pair[0], pair[1]);
+  }
+  return acc;
+}
+
+/* o[d] = sum over j < count of p[j] v[j][d]; panels are those of the span. */
+static void values_f32(const tlt_attn *a, const unsigned char *const *panels, const float *p,
+                       int count, float *o) {
+  int dp = (a->head_dim + 15) & ~15;
+  for (int d = 0; d < a->head_dim; d++) {
+    float acc = 0;
+    for (int j = 0; j < count; j++) {
+      const float *v = (const float *)(panels[j / TLT_KV_BLOCK] + a->k_bytes);
+      acc = fmaf(p[j], v[j % TLT_KV_BLOCK * dp + d], acc);
+    }
+    o[d] = acc + 0.0f;
+  }
+}
+
+static void values_bf16(const tlt_attn *a, const unsigned char *const *panels, const float *p,
+                        int count, float *o) {
+  int dp = (a->head_dim + 15) & ~15;
+  for (int d = 0; d < a->head_dim; d++) {
+    float acc = 0;
+    for (int j = 0; j < count; j += 2) {
+      const tlt_bf16 *v = (const tlt_bf16 *)(panels[j / TLT_KV_BLOCK] + a->k_bytes);
+      const tlt_bf16 *pair = v + (j % TLT_KV_BLOCK / 2 * dp + d) * 2;
+      bool both = j + 1 < count;
+      acc = tlt_dpbf16(acc, tlt_f32_to_bf16(tlt_flush(p[j])),
+                       both ? tlt_f32_to_bf16(tlt_flush(p[j + 1])) : 0, pair[0],
+                       both ? pair[1] : 0);
+    }
+    o[d] = acc + 0.0f;
+  }
+}
+
+/* s [count] becomes p = exp(s - max); returns max and the sum over 16 strided lanes. */
+static void softmax(float *s, int count, float *max, float *sum) {
+  float m = -INFINITY, lane[16] = {0};
+  for (int j = 0; j < count; j++) m = s[j] > m ? s[j] : m;
+  for (int j = 0; j < count; j++) {
+    s[j] = tlt_expf(s[j] - m);
+    lane[j % 16] += s[j];
+  }
+  for (int w = 8; w; w /= 2)
+    for (int i = 0; i < w; i++) lane[i] += lane[i + w];
+  *max = m;
+  *sum = lane[0];
+}
+
+/* Fold a span (max, sum, o) into the running (m, s, out). */
+static void fold(float max, float sum, const float *o, tlt_lse *run, float *out, int head_dim) {
+  bool higher = max > run->max;
+  float scale = higher ? tlt_expf(run->max - max) : tlt_expf(max - run->max);
+  for (int d = 0; d < head_dim; d++)
+    out[d] = higher ? fmaf(out[d], scale, o[d]) : fmaf(o[d], scale, out[d]);
+  tlt_lse_fold(run, max, sum);
+}
+
+static void one_query(const tlt_attn *a, int query, bool bf16) {
+  float *p = a->scratch, *o = p + TLT_ATTN_SPAN, *run_o = o + a->head_dim;
+  tlt_lse run = {-INFINITY, 0};
+  for (int d = 0; d < a->head_dim; d++) run_o[d] = 0;
+  for (int first = 0; first < a->visible[query]; first += TLT_ATTN_SPAN) {
+    int left = a->visible[query] - first, count = left < TLT_ATTN_SPAN ? left : TLT_ATTN_SPAN;
+    const unsigned char *const *panels = a->panels + first / TLT_KV_BLOCK;
+    for (int j = 0; j < count; j++) {
+      const void *k = panels[j / TLT_KV_BLOCK];
+      int slot = j % TLT_KV_BLOCK;
+      p[j] = a->scale * (bf16 ? dot_bf16(a->q[query], k, a->head_dim, slot)
+                              : dot_f32(a->q[query], k, a->head_dim, slot));
+    }
+    float max, sum;
+    softmax(p, count, &max, &sum);
+    (bf16 ? values_bf16 : values_f32)(a, panels, p, count, o);
+    fold(max, sum, o, &run, run_o, a->head_dim);
+  }
+  for (int d = 0; d < a->head_dim; d++) {
+    float y = run_o[d] / run.sum;
+    if (bf16) ((tlt_bf16 *)a->out[query])[d] = tlt_f32_to_bf16(y);
+    else ((float *)a->out[query])[d] = y;
+  }
+  if (a->lse) a->lse[query] = tlt_lse_value(&run);
+}
+
+void tlt_attention_scalar(const tlt_attn *a) {
+  for (int i = 0; i < a->n_q; i++) one_query(a, i, false);
+}
+
+void tlt_attention_bf16_scalar(const tlt_attn *a) {
+  for (int i = 0; i < a->n_q; i++) one_query(a, i, true);
+}
