@@ -1,4 +1,4 @@
-#include "kernels/attention.h"
+#include "kernels/kernels.h"
 
 static size_t round64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 
@@ -14,24 +14,8 @@ tlt_kv_layout tlt_kv_layout_of(int layers, int kv_heads, int head_dim, size_t ac
   return l;
 }
 
-void tlt_kv_store_f32(unsigned char *panel, size_t k_bytes, int head_dim, int slot,
-                      const float *key, const float *value) {
-  float *k = (float *)panel + slot;
-  int dp = (head_dim + 15) & ~15;
-  float *v = (float *)(panel + k_bytes) + slot * dp;
-  for (int d = 0; d < head_dim; d++) {
-    k[d * TLT_KV_BLOCK] = key[d];
-    v[d] = value[d];
-  }
-}
-
-void tlt_kv_store_bf16(unsigned char *panel, size_t k_bytes, int head_dim, int slot,
-                       const float *key, const float *value) {
-  tlt_bf16 *k = (tlt_bf16 *)panel + slot * 2;
-  int dp = (head_dim + 15) & ~15;
-  tlt_bf16 *v = (tlt_bf16 *)(panel + k_bytes) + slot / 2 * dp * 2 + slot % 2;
-  for (int d = 0; d < head_dim; d++) {
-    k[d / 2 * TLT_KV_BLOCK * 2 + d % 2] = tlt_f32_to_bf16(key[d]);
-    v[d * 2] = tlt_f32_to_bf16(value[d]);
-  }
+size_t tlt_attn_scratch_floats(int head_dim) {
+  size_t dp = ((size_t)head_dim + 15) & ~(size_t)15;
+  /* per query: probabilities of a span in fp32 and bf16, span and running output, the query */
+  return TLT_ATTN_QUERIES * (TLT_ATTN_SPAN + TLT_ATTN_SPAN / 2 + 3 * dp);
 }

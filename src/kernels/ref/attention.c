@@ -1,12 +1,21 @@
-/* Attention by its definition, one query and one position at a time: the oracle of the vector code. */
-#include "kernels/attention.h"
+/* Attention by its definition, one query and one position at a time: the oracle of the vector code.
+ *
+ * The definition, for one query q with `visible` keys (Vaswani et al. 2017 with the online softmax of
+ * Milakov and Gimelshein 2018 over fixed spans):
+ *   span c holds positions 128 c .. 128 c + 127;   s_j = scale * (q . k_j)
+ *   m_c = max s_j,  p_j = exp(s_j - m_c),  S_c = sum p_j,  o_c = sum p_j v_j   over visible j of c
+ *   (M, S, O) folds spans in ascending order, the smaller maximum is scaled by exp(difference)
+ *   out = O / S,  lse = M + ln S
+ * Order of operations: q . k is one FMA chain over ascending d; S_c runs over 16 strided lanes and
+ * the tree 8, 4, 2, 1; o_c[d] is one FMA chain over ascending j, then + 0.0. With bf16, dot products
+ * step by pairs of d, o_c by pairs of positions, p_j rounded to bf16, each pair as VDPBF16PS does it
+ * (dpbf16.h); a last position without a partner is paired with zeros.
+ *
+ * So the result is a function of q, visible and the keys and values at positions below visible only:
+ * not of the other queries, nor of what lies in slots from `visible` on, be it NaN. */
 #include "kernels/dpbf16.h"
-
-size_t tlt_attn_scratch_floats(int head_dim) {
-  size_t dp = ((size_t)head_dim + 15) & ~(size_t)15;
-  /* per query: probabilities of a span in fp32 and bf16, span and running output, the query */
-  return TLT_ATTN_QUERIES * (TLT_ATTN_SPAN + TLT_ATTN_SPAN / 2 + 3 * dp);
-}
+#include "kernels/kv_body.inc.h"
+#include "kernels/table.h"
 
 static float dot_f32(const float *q, const float *k, int head_dim, int slot) {
   float acc = 0;
@@ -107,6 +116,16 @@ void tlt_attention_scalar(const tlt_attn *a) {
   for (int i = 0; i < a->n_q; i++) one_query(a, i, false);
 }
 
-void tlt_attention_bf16_scalar(const tlt_attn *a) {
+void tlt_attention_scalar_bf16(const tlt_attn *a) {
   for (int i = 0; i < a->n_q; i++) one_query(a, i, true);
+}
+
+void tlt_kv_store_scalar(unsigned char *panel, size_t k_bytes, int head_dim, int slot,
+                         const float *key, const float *value) {
+  tlt_store_f32(panel, k_bytes, head_dim, slot, key, value);
+}
+
+void tlt_kv_store_scalar_bf16(unsigned char *panel, size_t k_bytes, int head_dim, int slot,
+                              const float *key, const float *value) {
+  tlt_store_bf16(panel, k_bytes, head_dim, slot, key, value);
 }
