@@ -11,7 +11,7 @@ void tlt_log_set_sink(tlt_log_sink new_sink, void *context) {
   sink_context = context;
 }
 
-void tlt_log(tlt_log_level level, const char *format, ...) {
+void tlt_log_write(tlt_log_level level, const char *format, ...) {
   if (!sink) return;
   char text[1024];
   va_list args;

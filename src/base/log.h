@@ -11,6 +11,6 @@ typedef void (*tlt_log_sink)(void *context, tlt_log_level level, const char *tex
 /* Set once at start, before other threads exist. */
 void tlt_log_set_sink(tlt_log_sink sink, void *context);
 
-void tlt_log(tlt_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void tlt_log_write(tlt_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif
