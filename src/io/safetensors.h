@@ -16,16 +16,26 @@
 
 enum { TLT_ST_HEADER_MAX = 100000000, TLT_ST_MAX_DIMS = 8 };
 
-typedef enum tlt_dtype { TLT_F32, TLT_F16, TLT_BF16, TLT_I64, TLT_I32, TLT_U8, TLT_BOOL, TLT_DTYPE_OTHER } tlt_dtype;
+typedef enum tlt_dtype {
+  TLT_F32,
+  TLT_F16,
+  TLT_BF16,
+  TLT_I64,
+  TLT_I32,
+  TLT_U8,
+  TLT_BOOL,
+  TLT_DTYPE_OTHER, /* known to the format, read raw only */
+} tlt_dtype;
 
 size_t tlt_dtype_size(tlt_dtype t); /* bytes; 0 for TLT_DTYPE_OTHER */
+const char *tlt_dtype_name(tlt_dtype t); /* "BF16"; "other" */
 
 typedef struct tlt_st_tensor {
   const char *name; /* owned by the set */
   tlt_dtype dtype;
   int n_dims;
   int64_t shape[TLT_ST_MAX_DIMS];
-  int file;              /* index of the shard */
+  int file;               /* index of the shard */
   uint64_t offset, bytes; /* absolute position in that file */
 } tlt_st_tensor;
 
