@@ -1,0 +1,131 @@
+/* tlt train: reinforcement learning from a configuration file. */
+#include "rl/train.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/commands.h"
+#include "cmd/progress.h"
+
+static const char *const phase_names[] = {"load", "rollout", "update", "eval", "save", "done"};
+
+static void show_step(const tlt_train_progress *p) {
+  tlt_progress_clear();
+  char left[32], loss[32] = "no gradient", eval[48] = "";
+  if (p->has_loss) snprintf(loss, sizeof loss, "loss %+.4f", p->loss);
+  if (p->eval_accuracy >= 0) snprintf(eval, sizeof eval, "  held-back %.1f %%", 100 * p->eval_accuracy);
+  fprintf(stderr, "step %3lld/%lld  reward %.3f  length %.0f  cut %.1f %%  %s  grad %.3f  %.1f s%s  %s left\n",
+          (long long)p->step, (long long)p->steps, p->reward_mean, p->mean_length,
+          100 * p->clipped_ratio, loss, p->grad_norm, p->seconds, eval,
+          p->left >= 0 ? tlt_progress_time(p->left, left) : "?");
+}
+
+static void show_progress(void *context, const tlt_train_progress *p) {
+  (void)context;
+  char left[32];
+  if (p->phase == TLT_PHASE_STEP_DONE) {
+    show_step(p);
+    return;
+  }
+  tlt_progress_show("step %lld/%lld  %s %lld/%lld  %.0f tokens/s  %s left", (long long)p->step,
+                    (long long)p->steps, phase_names[p->phase], (long long)p->done,
+                    (long long)p->total, p->rate,
+                    p->left >= 0 ? tlt_progress_time(p->left, left) : "?");
+}
+
+static void show_memory(void *context, const tlt_train_memory *m) {
+  (void)context;
+  fprintf(stderr,
+          "memory: weights %.0f MB, training %.0f MB, engine %.0f MB, reference %.0f MB, "
+          "together %.0f MB\n",
+          (double)m->weights / 1e6, (double)m->training / 1e6, (double)m->engine / 1e6,
+          (double)m->reference / 1e6, (double)m->total / 1e6);
+}
+
+static void print_share(const char *name, const tlt_share *s) {
+  printf("  %-26s %5.1f %%   (95 %%: %.1f to %.1f)\n", name, 100 * s->value, 100 * s->low,
+         100 * s->high);
+}
+
+static void print_phase(const char *name, double seconds, double total) {
+  printf("  %-26s %7.1f s   %4.1f %%\n", name, seconds, total > 0 ? 100 * seconds / total : 0);
+}
+
+static void print_summary(const tlt_train_summary *s) {
+  printf("\n%lld of %lld steps done (%lld now), run directory %s\n", (long long)s->steps_done,
+         (long long)s->steps_total, (long long)s->steps_here, s->run);
+  if (s->has_eval) {
+    printf("\naccuracy on %lld held-back problems x %lld samples\n", (long long)s->eval_problems,
+           (long long)s->eval_samples);
+    print_share("before", &s->accuracy_first);
+    print_share("after", &s->accuracy_last);
+    print_share("gain", &s->gain);
+    printf("  %-26s %5.1f -> %.1f tokens\n", "answer length", s->eval_length_first,
+           s->eval_length_last);
+    if (s->best_step >= 0)
+      printf("  %-26s step %lld, %.1f %%\n", "best checkpoint", (long long)s->best_step,
+             100 * s->best_accuracy);
+  }
+  printf("\ntraining\n  %-26s %5.3f -> %.3f\n  %-26s %5.1f -> %.1f tokens\n", "reward",
+         s->reward_first, s->reward_last, "answer length", s->length_first, s->length_last);
+  printf("\ntime\n");
+  print_phase("rollout", s->seconds_rollout, s->seconds_total);
+  print_phase("update", s->seconds_update, s->seconds_total);
+  print_phase("evaluation", s->seconds_eval, s->seconds_total);
+  print_phase("saving", s->seconds_save, s->seconds_total);
+  print_phase("loading", s->seconds_load, s->seconds_total);
+  print_phase("total", s->seconds_total, s->seconds_total);
+  printf("  %-26s %7.0f tokens/s\n  %-26s %7.0f tokens/s\n", "generation", s->rollout_rate,
+         "update", s->update_rate);
+  if (s->final[0]) printf("\nfinal model: %s\n", s->final);
+  printf("SHA-256 of the final weights: %s\n", s->weights_sha256);
+}
+
+static tlt_status run(const tlt_train_options *o, tlt_err *err) {
+  if (tlt_stop_install() != 0)
+    return tlt_fail(err, TLT_EIO, "cannot install signal handlers: %s", strerror(errno));
+  tlt_train_hooks hooks = {NULL, show_progress, show_memory};
+  tlt_train_summary summary = {0};
+  tlt_status s = tlt_train(o, &hooks, &tlt_stop_flags, &summary, err);
+  tlt_progress_clear();
+  if (s == TLT_OK && summary.already_complete)
+    printf("already complete: %s (nothing to do)\n", summary.run);
+  if (s == TLT_OK) print_summary(&summary);
+  return s;
+}
+
+static int train_main(int argc, char **argv) {
+  tlt_train_options o = {.threads = -1};
+  tlt_arg_list sets = {0};
+  const char *resume = NULL;
+  const tlt_arg table[] = {
+      {"run", TLT_ARG_TEXT, &o.run, 0, 0, "DIR", "run directory (runs/<name of the configuration>)"},
+      {"threads", TLT_ARG_INT, &o.threads, 0, 1024, "N", "threads (0: all cores; default as configured)"},
+      {"numerics", TLT_ARG_TEXT, &o.numerics, 0, 0, "PATH", "auto, portable, avx512bf16 or amx"},
+      {"resume", TLT_ARG_MAYBE, &resume, 0, 0, "HOW", "go on with a used run directory; last-good: past a damaged checkpoint; changed: accept another model, data or processor"},
+      {"set", TLT_ARG_LIST, &sets, 0, 0, "KEY=VALUE", "override a configuration key; may be repeated"},
+  };
+  tlt_err err = {0};
+  char **rest;
+  int n_rest;
+  bool help;
+  tlt_status s = tlt_args_parse(&tlt_cmd_train, table, sizeof table / sizeof *table, argc, argv,
+                                &rest, &n_rest, &help, &err);
+  if (s == TLT_OK && help) return 0;
+  if (s == TLT_OK && n_rest != 1)
+    s = tlt_fail(&err, TLT_EUSAGE, "expected one configuration file, got %d", n_rest);
+  if (s == TLT_OK && resume) s = tlt_resume_find(resume, &o.resume, &err);
+  if (s == TLT_OK) {
+    o.config = rest[0];
+    o.sets = sets.value;
+    o.n_sets = sets.count;
+    s = run(&o, &err);
+  }
+  tlt_progress_clear();
+  return s == TLT_OK ? 0 : tlt_report_error(&err);
+}
+
+const tlt_command tlt_cmd_train = {"train", "CONFIG.yaml [--run DIR] [options]",
+                                   "train a model by reinforcement learning", train_main};
