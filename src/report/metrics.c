@@ -9,10 +9,10 @@
 
 enum { METRICS_FILE_MAX = 1 << 30 };
 
-struct tlt_metrics_writer {
+typedef struct writer {
   tlt_file *file;
   tlt_json_writer line;
-};
+} writer;
 
 /* Length of the part of text[0..n) to keep. */
 static tlt_status kept_bytes(const char *path, const char *text, size_t n, int64_t last_step,
@@ -37,7 +37,7 @@ static tlt_status kept_bytes(const char *path, const char *text, size_t n, int64
   return TLT_OK;
 }
 
-tlt_status tlt_metrics_cut(const char *path, int64_t last_step, tlt_err *err) {
+static tlt_status cut(const char *path, int64_t last_step, tlt_err *err) {
   if (!tlt_path_exists(path)) return TLT_OK;
   char *text = NULL;
   size_t n = 0, keep = 0;
@@ -54,19 +54,20 @@ tlt_status tlt_metrics_cut(const char *path, int64_t last_step, tlt_err *err) {
   return s;
 }
 
-tlt_status tlt_metrics_writer_open(const char *path, tlt_metrics_writer **out, tlt_err *err) {
-  tlt_metrics_writer *w = tlt_calloc(1, sizeof *w);
+static tlt_status open_writer(const char *run, int64_t last_step, void **state, tlt_err *err) {
+  char path[TLT_PATH_MAX];
+  tlt_path_join(path, run, "metrics.jsonl");
+  writer *w = tlt_calloc(1, sizeof *w);
   if (!w) return tlt_fail_nomem(err, "metrics writer", sizeof *w);
-  tlt_status s = tlt_file_open(path, TLT_FILE_APPEND, &w->file, err);
-  if (s != TLT_OK) {
-    tlt_free(w);
-    return s;
-  }
-  *out = w;
-  return TLT_OK;
+  tlt_status s = cut(path, last_step, err);
+  if (s == TLT_OK) s = tlt_file_open(path, TLT_FILE_APPEND, &w->file, err);
+  if (s == TLT_OK) *state = w;
+  else tlt_free(w);
+  return s;
 }
 
-tlt_status tlt_metrics_writer_put(tlt_metrics_writer *w, const tlt_metrics *m, tlt_err *err) {
+static tlt_status put(void *state, const tlt_metrics *m, tlt_err *err) {
+  writer *w = state;
   if (m->overflow)
     return tlt_fail(err, TLT_EINTERNAL, "metrics: more than %d values in a step", TLT_METRICS_MAX);
   tlt_text_clear(&w->line.text);
@@ -85,11 +86,13 @@ tlt_status tlt_metrics_writer_put(tlt_metrics_writer *w, const tlt_metrics *m, t
   return s == TLT_OK ? tlt_file_write(w->file, w->line.text.data, w->line.text.n, err) : s;
 }
 
-tlt_status tlt_metrics_writer_sync(tlt_metrics_writer *w, tlt_err *err) {
+static tlt_status sync_writer(void *state, tlt_err *err) {
+  writer *w = state;
   return tlt_file_sync(w->file, err);
 }
 
-tlt_status tlt_metrics_writer_close(tlt_metrics_writer *w, tlt_err *err) {
+static tlt_status close_writer(void *state, tlt_err *err) {
+  writer *w = state;
   if (!w) return TLT_OK;
   tlt_status s = tlt_file_close(w->file, err);
   tlt_text_free(&w->line.text);
@@ -97,10 +100,4 @@ tlt_status tlt_metrics_writer_close(tlt_metrics_writer *w, tlt_err *err) {
   return s;
 }
 
-static tlt_status put(void *context, const tlt_metrics *m, tlt_err *err) {
-  return tlt_metrics_writer_put(context, m, err);
-}
-
-tlt_metrics_sink tlt_metrics_writer_sink(tlt_metrics_writer *w) {
-  return (tlt_metrics_sink){w, put};
-}
+const tlt_metrics_sink tlt_metrics_jsonl = {open_writer, put, sync_writer, close_writer};

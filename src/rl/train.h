@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "events/metrics.h"
 #include "rl/stop.h"
 #include "tlt/status.h"
 
@@ -63,6 +64,7 @@ typedef struct tlt_train_memory {
 
 typedef struct tlt_train_hooks {
   void *context;
+  const tlt_metrics_sink *metrics; /* usually &tlt_metrics_jsonl of report/metrics.h */
   void (*progress)(void *context, const tlt_train_progress *p);
   void (*memory)(void *context, const tlt_train_memory *m);
 } tlt_train_hooks; /* any member may be NULL */
