@@ -145,7 +145,7 @@ typedef struct tlt_kernels {
   void (*attention)(const tlt_attn *a);
 
   /* Partial log-sum-exp of x[i] / temperature over at most TLT_VOCAB_CHUNK logits: max and
-   * sum exp(x/T - max), sum over 16 strided lanes and a fixed tree. */
+   * sum exp(x/T - max), sum over 16 strided lanes and a fixed tree. T by tlt_lse_temperature. */
   void (*lse_chunk)(const float *x, int n, float temperature, float *max, float *sum);
 
   /* argmax over v of logits[v] / T + gumbel(draw, v) after the filters; lowest id on ties; greedy
@@ -161,7 +161,13 @@ size_t tlt_sample_scratch_bytes(int vocab);
 int32_t tlt_sample_reference(const float *logits, int n, const tlt_sampling *how,
                              const tlt_draw *draw, void *scratch);
 
-/* Fold chunk results in ascending order: after the last chunk ln sum exp = max + ln(sum). */
+/* Temperature of log-probabilities: greedy sampling reports them at T = 1. */
+static inline float tlt_lse_temperature(float temperature) {
+  return temperature < 1e-3f ? 1.0f : temperature;
+}
+
+/* Fold chunk results in ascending order: after the last chunk ln sum exp = max + ln(sum). A chunk of
+ * nothing but -inf changes nothing. */
 typedef struct tlt_lse {
   float max, sum; /* start: -inf, 0 */
 } tlt_lse;
@@ -169,7 +175,7 @@ static inline void tlt_lse_fold(tlt_lse *l, float max, float sum) {
   if (max > l->max) {
     l->sum = fmaf(l->sum, tlt_expf(l->max - max), sum);
     l->max = max;
-  } else {
+  } else if (sum != 0) {
     l->sum = fmaf(sum, tlt_expf(max - l->max), l->sum);
   }
 }

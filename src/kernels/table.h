@@ -1,7 +1,6 @@
 /* What each instruction-set folder provides; dispatch.c makes the tables of kernels.h from it.
  * Contracts are those of the table's members. Suffix of a name: the instruction set that the code
- * needs; _f32 and _bf16: the act type. bf16 code for scalar is the oracle of the avx512bf16 path.
- * Attention and KV: attention.h. */
+ * needs; _f32 and _bf16: the act type. bf16 code for scalar is the oracle of the avx512bf16 path. */
 #ifndef TLT_KERNELS_TABLE_H
 #define TLT_KERNELS_TABLE_H
 
@@ -27,6 +26,11 @@
   int32_t tlt_sample_##isa(const float *logits, int n, const tlt_sampling *how,                    \
                            const tlt_draw *draw, void *scratch);
 
+#define TLT_DECLARE_ATTENTION(suffix)                                                              \
+  void tlt_kv_store_##suffix(unsigned char *panel, size_t k_bytes, int head_dim, int slot,         \
+                             const float *key, const float *value);                                \
+  void tlt_attention_##suffix(const tlt_attn *a);
+
 TLT_DECLARE_ELEMENTWISE(scalar)
 TLT_DECLARE_ELEMENTWISE(avx2)
 TLT_DECLARE_ELEMENTWISE(avx512)
@@ -36,6 +40,12 @@ TLT_DECLARE_GEMM(tlt_gemm_f32_avx2)
 TLT_DECLARE_GEMM(tlt_gemm_f32_avx512)
 TLT_DECLARE_GEMM(tlt_gemm_bf16_scalar)
 TLT_DECLARE_GEMM(tlt_gemm_bf16_avx512bf16)
+
+TLT_DECLARE_ATTENTION(scalar)
+TLT_DECLARE_ATTENTION(avx2)
+TLT_DECLARE_ATTENTION(avx512)
+TLT_DECLARE_ATTENTION(avx512bf16)
+TLT_DECLARE_ATTENTION(scalar_bf16)
 
 /* Row of W as fp32; the same for every instruction set. */
 void tlt_embed(const tlt_packed *w, int32_t token, float *out);
