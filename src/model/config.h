@@ -30,6 +30,9 @@ typedef struct tlt_config {
   int n_eos; /* union of config.json and generation_config.json */
 } tlt_config;
 
+/* "llama", "qwen2", "qwen3". */
+const char *tlt_arch_name(tlt_arch arch);
+
 /* Every field that is missing gets the default of its architecture (logged), impossible values are
  * TLT_EDATA with the JSON path; unknown model_type, rope type, sliding window in use, quantisation:
  * TLT_EDATA naming what is supported. Limits: layers <= 512, every width <= 2^20, vocab <= 2^22. */

@@ -62,11 +62,19 @@ typedef struct tlt_forward {
   float *cosine, *sine; /* [max_positions][D / 2] */
   void *scratch;        /* per thread: attention, sampling */
   size_t scratch_stride;
+  int64_t *item0; /* [max_rows + 1] first attention item of each sequence of a batch */
 } tlt_forward;
+
+/* Bytes that a forward state takes. */
+size_t tlt_forward_bytes(const tlt_config *c, int threads, int max_rows, int max_positions);
 
 tlt_status tlt_forward_init(tlt_forward *f, const tlt_kernels *k, const tlt_weights *w,
                             tlt_pool *pool, int max_rows, int max_positions, tlt_err *err);
-void tlt_forward_deinit(tlt_forward *f);
+void tlt_forward_deinit(tlt_forward *f); /* a zeroed or deinitialised state is fine */
+
+/* Scratch of one pool thread, 64-aligned: enough for attention and for sampling
+ * (tlt_sample_scratch_bytes). Free for the caller between calls of this file. */
+void *tlt_forward_scratch(const tlt_forward *f, int thread);
 
 /* x[R][H] = embedding rows of the batch. */
 void tlt_forward_embed(tlt_forward *f, const tlt_batch *b, float *x);

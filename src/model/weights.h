@@ -6,6 +6,7 @@
 #define TLT_MODEL_WEIGHTS_H
 
 #include "base/pool.h"
+#include "base/sha256.h"
 #include "kernels/kernels.h"
 #include "model/config.h"
 
@@ -56,8 +57,13 @@ void tlt_weights_free(tlt_weights *w);
  * with the name. */
 tlt_status tlt_weights_load(const char *dir, tlt_pool *pool, tlt_weights **out, tlt_err *err);
 
-/* fp32 values of a parameter [n][k] from the compute form. */
+/* The parameter of that name, or NULL. */
+const tlt_param *tlt_weights_find(const tlt_weights *w, const char *name);
+
+/* fp32 values of a parameter [n][k] from the compute form: all, or rows row .. row+rows-1 (of a
+ * vector: elements). */
 void tlt_param_get(const tlt_param *p, float *to);
+void tlt_param_get_rows(const tlt_param *p, int row, int rows, float *to);
 /* Rows row .. row+rows-1 of a parameter from fp32, rounded to bf16 (vectors: elements). */
 void tlt_param_set_rows(tlt_param *p, int row, int rows, const float *from);
 
@@ -68,10 +74,12 @@ tlt_status tlt_weights_save(const tlt_weights *w, const char *dir, const char *t
                             tlt_err *err);
 
 /* Random initial weights: normal(0, 0.02) from (seed, TLT_PURPOSE_INIT), residual outputs
- * (o_proj, down_proj) scaled by 1 / sqrt(2 layers), norms 1, biases 0. */
-void tlt_weights_init(tlt_weights *w, uint32_t seed);
+ * (o_proj, down_proj) scaled by 1 / sqrt(2 layers), norms 1, biases 0. The counter's tensor index is the parameter's
+ * place in the list. Only memory can fail. */
+tlt_status tlt_weights_init(tlt_weights *w, uint32_t seed, tlt_err *err);
 
-/* SHA-256 over the parameters in tensor-name order as bf16 little-endian row-major bytes. */
-void tlt_weights_sha256(const tlt_weights *w, char hex[65]);
+/* SHA-256 over the parameters in tensor-name order as bf16 little-endian row-major bytes.
+ * Only memory can fail. */
+tlt_status tlt_weights_sha256(const tlt_weights *w, char hex[TLT_SHA256_HEX], tlt_err *err);
 
 #endif
