@@ -28,8 +28,7 @@ typedef struct chain {
 
 static int64_t power10(int64_t digits) {
   int64_t r = 1;
-  while (digits-- > 0)
-    r *= 10;
+  while (digits-- > 0) r *= 10;
   return r;
 }
 
@@ -59,20 +58,19 @@ static chain draw_chain(const int64_t *v, tlt_stream *s) {
 /* The next operation by precedence: the leftmost product, else the leftmost. */
 static int next_operation(const chain *c) {
   for (int i = 0; i + 1 < c->n; i++) {
-    if (c->ops[i] == '*')
-      return i;
+    if (c->ops[i] == '*') return i;
   }
   return 0;
 }
 
 /* Do operation i; steps (may be NULL) gets "7*3=21". */
-static void do_operation(chain *c, int i, tlt_text *steps) {
+static void do_operation(chain *c, int i, tlt_fixed *steps) {
   int64_t a = c->terms[i], b = c->terms[i + 1];
   char op = c->ops[i];
   int64_t r = op == '*' ? a * b : op == '+' ? a + b : a - b;
   if (steps)
-    tlt_text_add(steps, "%s%lld%c%lld=%lld", steps->n ? " " : "", (long long)a, op, (long long)b,
-                 (long long)r);
+    tlt_fixed_add(steps, "%s%lld%c%lld=%lld", steps->n ? " " : "", (long long)a, op, (long long)b,
+                  (long long)r);
   c->terms[i] = r;
   for (int k = i + 1; k + 1 < c->n; k++) {
     c->terms[k] = c->terms[k + 1];
@@ -83,21 +81,19 @@ static void do_operation(chain *c, int i, tlt_text *steps) {
 
 static bool draw(const int64_t *v, tlt_stream *s, tlt_task_room *room, tlt_problem *p) {
   chain c = draw_chain(v, s);
-  tlt_text text = tlt_text_in(room->canonical, sizeof room->canonical);
+  tlt_fixed text = tlt_fixed_in(room->canonical, sizeof room->canonical);
   for (int i = 0; i < c.n; i++) {
-    if (i)
-      tlt_text_add(&text, "%c", c.ops[i - 1]);
-    tlt_text_add(&text, "%lld", (long long)c.terms[i]);
+    if (i) tlt_fixed_add(&text, "%c", c.ops[i - 1]);
+    tlt_fixed_add(&text, "%lld", (long long)c.terms[i]);
   }
-  tlt_text prompt = tlt_text_in(room->prompt, sizeof room->prompt);
-  tlt_text_add(&prompt, "%s\n", room->canonical);
-  while (c.n > 1)
-    do_operation(&c, next_operation(&c), NULL);
+  tlt_fixed prompt = tlt_fixed_in(room->prompt, sizeof room->prompt);
+  tlt_fixed_add(&prompt, "%s\n", room->canonical);
+  while (c.n > 1) do_operation(&c, next_operation(&c), NULL);
   p->target = c.terms[0];
-  tlt_text answer = tlt_text_in(room->answer, sizeof room->answer);
-  tlt_text_add(&answer, "%lld", (long long)p->target);
-  tlt_text meta = tlt_text_in(room->meta, sizeof room->meta);
-  tlt_text_add(&meta, "{\"task\":\"arithmetic\",\"expression\":\"%s\"}", room->canonical);
+  tlt_fixed answer = tlt_fixed_in(room->answer, sizeof room->answer);
+  tlt_fixed_add(&answer, "%lld", (long long)p->target);
+  tlt_fixed meta = tlt_fixed_in(room->meta, sizeof room->meta);
+  tlt_fixed_add(&meta, "{\"task\":\"arithmetic\",\"expression\":\"%s\"}", room->canonical);
   return true;
 }
 
@@ -105,10 +101,8 @@ static bool draw(const int64_t *v, tlt_stream *s, tlt_task_room *room, tlt_probl
 static chain read_chain(const char *text) {
   chain c = {.n = 1};
   for (; *text && *text != '\n'; text++) {
-    if (*text >= '0' && *text <= '9')
-      c.terms[c.n - 1] = c.terms[c.n - 1] * 10 + (*text - '0');
-    else
-      c.ops[c.n++ - 1] = *text;
+    if (*text >= '0' && *text <= '9') c.terms[c.n - 1] = c.terms[c.n - 1] * 10 + (*text - '0');
+    else c.ops[c.n++ - 1] = *text;
   }
   return c;
 }
@@ -116,10 +110,9 @@ static chain read_chain(const char *text) {
 static void trace(const int64_t *v, tlt_stream *s, const tlt_problem *p, tlt_task_room *room) {
   (void)v, (void)s, (void)p;
   chain c = read_chain(room->canonical);
-  tlt_text out = tlt_text_in(room->completion, sizeof room->completion);
-  while (c.n > 1)
-    do_operation(&c, next_operation(&c), &out);
-  tlt_text_add(&out, "\nanswer %lld", (long long)c.terms[0]);
+  tlt_fixed out = tlt_fixed_in(room->completion, sizeof room->completion);
+  while (c.n > 1) do_operation(&c, next_operation(&c), &out);
+  tlt_fixed_add(&out, "\nanswer %lld", (long long)c.terms[0]);
 }
 
 const tlt_task_kind tlt_task_arithmetic = {

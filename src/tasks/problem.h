@@ -31,7 +31,7 @@ typedef struct tlt_problem {
   const char *id; /* unique in its dataset; the line number ("17") when the file gives none */
 
   /* Exactly one of the two: plain text, or a conversation for the chat template. */
-  const char *prompt; /* NUL-terminated; NULL for a conversation */
+  const char *prompt;  /* NUL-terminated; NULL for a conversation */
   size_t prompt_bytes; /* without the terminator; the text may hold NUL bytes */
   const tlt_message *messages;
   size_t n_messages;
@@ -66,7 +66,7 @@ tlt_status tlt_dataset_load(const char *path, tlt_dataset_need need, tlt_verifie
                             tlt_dataset **out, tlt_err *err);
 void tlt_dataset_close(tlt_dataset *d); /* NULL is harmless */
 
-size_t tlt_dataset_count(const tlt_dataset *d); /* at least 1 */
+size_t tlt_dataset_count(const tlt_dataset *d);                    /* at least 1 */
 const tlt_problem *tlt_dataset_at(const tlt_dataset *d, size_t i); /* i < count */
 tlt_verifier tlt_dataset_verifier(const tlt_dataset *d);
 
@@ -82,8 +82,9 @@ tlt_status tlt_shuffle_open(size_t n, uint32_t seed, tlt_shuffle **out, tlt_err 
 size_t tlt_shuffle_at(tlt_shuffle *s, uint64_t rollout);
 void tlt_shuffle_close(tlt_shuffle *s);
 
-/* One problem as a JSONL line without newline, NUL-terminated, keys in the order id, prompt, answer,
- * completion, meta, absent ones left out; caller frees with tlt_free. NULL when out of memory. */
+/* One problem as a JSONL line without newline, NUL-terminated, keys in the order id, prompt,
+ * answer, completion, meta, absent ones left out; caller frees with tlt_free. NULL when out of
+ * memory. */
 char *tlt_problem_json(const tlt_problem *p, size_t *n);
 
 #endif

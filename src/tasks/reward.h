@@ -9,12 +9,12 @@
  * Several items may wait in a child; answers may come in any order. End of stdin means: exit. A
  * completion that is not valid UTF-8 is sent with U+FFFD for each bad byte.
  *
- * Children run in their own process group, with a cleaned environment (PATH, HOME, LANG, LC_*, TMPDIR,
- * TZ, PYTHON*, and names starting with TLT_REWARD_), no new privileges, resource limits, and die with
- * the thread that opened them. That is hygiene, not a sandbox.
+ * Children run in their own process group, with a cleaned environment (PATH, HOME, LANG, LC_*,
+ * TMPDIR, TZ, PYTHON*, and names starting with TLT_REWARD_), no new privileges, resource limits,
+ * and die with the thread that opened them. That is hygiene, not a sandbox.
  *
- * Deadline: the i-th item waiting in a child has i * timeout_s from when it was handed over. A late,
- * dead or nonsense-speaking child (bad JSON, unknown id, reward not finite or above 1e6) is
+ * Deadline: the i-th item waiting in a child has i * timeout_s from when it was handed over. A
+ * late, dead or nonsense-speaking child (bad JSON, unknown id, reward not finite or above 1e6) is
  * stopped (SIGTERM, 2 s, SIGKILL to its group) and started again; its unanswered items are retried
  * once, each alone in a child. An item that fails again, or that the child calls an error, ends the
  * run (TLT_REWARD_ABORT) or is masked. TLT_REWARD_RESTARTS starts in a row without an answered item
@@ -43,8 +43,8 @@ enum {
 typedef enum tlt_reward_on_error { TLT_REWARD_ABORT, TLT_REWARD_MASK } tlt_reward_on_error;
 
 typedef struct tlt_reward_options {
-  const char *command;   /* NULL: the verifier. Else words split at blanks, '...' and "..." respected,
-                            no shell; the first is looked up in PATH */
+  const char *command; /* NULL: the verifier. Else words split at blanks, '...' and "..." respected,
+                          no shell; the first is looked up in PATH */
   tlt_verifier verifier; /* used when command is NULL */
   int workers;           /* 1 .. TLT_REWARD_WORKERS_MAX */
   double timeout_s;      /* > 0 */
@@ -62,9 +62,9 @@ void tlt_reward_close(tlt_reward *r); /* stops the children; NULL is harmless */
 
 typedef struct tlt_reward_result {
   uint64_t id;
-  double reward; /* 0 when masked */
-  bool parsed;   /* verifier's flag; true for a user's program */
-  bool masked;   /* no score could be had: drop the whole group */
+  double reward;  /* 0 when masked */
+  bool parsed;    /* verifier's flag; true for a user's program */
+  bool masked;    /* no score could be had: drop the whole group */
   double seconds; /* from submit to answer; timing, not part of what is reproducible */
 } tlt_reward_result;
 

@@ -21,18 +21,17 @@ static const tlt_task_kind *const kinds[] = {&tlt_task_countdown, &tlt_task_arit
 static const char *const kind_names[] = {"countdown", "arithmetic", NULL};
 static const char *const split_names[] = {"all", "train", "rl", "eval"};
 
-tlt_text tlt_text_in(char *buffer, size_t room) {
+tlt_fixed tlt_fixed_in(char *buffer, size_t room) {
   buffer[0] = 0;
-  return (tlt_text){buffer, 0, room};
+  return (tlt_fixed){buffer, 0, room};
 }
 
-void tlt_text_add(tlt_text *t, const char *format, ...) {
+void tlt_fixed_add(tlt_fixed *t, const char *format, ...) {
   va_list args;
   va_start(args, format);
   int n = vsnprintf(t->at + t->n, t->room - t->n, format, args);
   va_end(args);
-  if (n < 0)
-    return;
+  if (n < 0) return;
   size_t left = t->room - t->n - 1;
   t->n += (size_t)n < left ? (size_t)n : left;
 }
@@ -49,8 +48,7 @@ tlt_status tlt_split_find(const char *name, tlt_split *out, tlt_err *err) {
 
 static const tlt_task_kind *find_kind(const char *name) {
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-    if (!strcmp(kinds[i]->name, name))
-      return kinds[i];
+    if (!strcmp(kinds[i]->name, name)) return kinds[i];
   }
   return NULL;
 }
@@ -67,8 +65,7 @@ const char *const *tlt_task_names(void) {
 static tlt_status set_option(tlt_task *t, const tlt_task_setting *setting, tlt_err *err) {
   for (int i = 0; t->kind->options[i].name; i++) {
     const tlt_task_option *o = &t->kind->options[i];
-    if (strcmp(o->name, setting->name))
-      continue;
+    if (strcmp(o->name, setting->name)) continue;
     if (setting->value < o->low || setting->value > o->high)
       return tlt_fail(err, TLT_EUSAGE, "%s.%s: got %lld, expected %lld to %lld", t->kind->name,
                       o->name, (long long)setting->value, (long long)o->low, (long long)o->high);
@@ -76,9 +73,9 @@ static tlt_status set_option(tlt_task *t, const tlt_task_setting *setting, tlt_e
     return TLT_OK;
   }
   char known[512];
-  tlt_text list = tlt_text_in(known, sizeof known);
+  tlt_fixed list = tlt_fixed_in(known, sizeof known);
   for (int i = 0; t->kind->options[i].name; i++)
-    tlt_text_add(&list, "%s%s", i ? ", " : "", t->kind->options[i].name);
+    tlt_fixed_add(&list, "%s%s", i ? ", " : "", t->kind->options[i].name);
   return tlt_fail(err, TLT_EUSAGE, "%s: got option '%s', expected one of %s", t->kind->name,
                   setting->name, known);
 }
@@ -91,17 +88,14 @@ tlt_status tlt_task_open(const char *task, const tlt_task_setting *settings, siz
   if (!kind)
     return tlt_fail(err, TLT_EUSAGE, "task: got '%s', expected countdown or arithmetic", task);
   tlt_task *t = tlt_calloc(1, sizeof *t);
-  if (!t)
-    return tlt_fail_nomem(err, "task", sizeof *t);
+  if (!t) return tlt_fail_nomem(err, "task", sizeof *t);
   *t = (tlt_task){.kind = kind, .split = split, .seed = seed, .traces = traces};
-  for (int i = 0; kind->options[i].name; i++)
-    t->values[i] = kind->options[i].fallback;
+  for (int i = 0; kind->options[i].name; i++) t->values[i] = kind->options[i].fallback;
   tlt_status status = TLT_OK;
   for (size_t i = 0; i < n_settings && status == TLT_OK; i++)
     status = set_option(t, &settings[i], err);
   const char *broken = status == TLT_OK ? kind->check(t->values) : NULL;
-  if (broken)
-    status = tlt_fail(err, TLT_EUSAGE, "%s: expected %s", kind->name, broken);
+  if (broken) status = tlt_fail(err, TLT_EUSAGE, "%s: expected %s", kind->name, broken);
   if (status != TLT_OK) {
     tlt_task_close(t);
     return status;
@@ -135,8 +129,7 @@ static void finish(const tlt_task *t, uint32_t index, tlt_task_room *room, tlt_p
   p->answer = room->answer;
   p->answer_bytes = strlen(room->answer);
   p->meta = room->meta;
-  if (!t->traces)
-    return;
+  if (!t->traces) return;
   tlt_stream s =
       tlt_stream_open(t->seed, TLT_PURPOSE_TASK, index, TLT_TASK_TRACE_DRAW, t->kind->number);
   t->kind->trace(t->values, &s, p, room);
@@ -149,13 +142,12 @@ tlt_status tlt_task_make(const tlt_task *t, uint32_t index, tlt_task_room *room,
   for (uint32_t draw = 0; draw < MAX_DRAWS; draw++) {
     tlt_stream s = tlt_stream_open(t->seed, TLT_PURPOSE_TASK, index, draw, t->kind->number);
     *p = (tlt_problem){0};
-    if (!t->kind->draw(t->values, &s, room, p))
-      continue;
-    if (t->split != TLT_SPLIT_ALL && split_of(room->canonical) != t->split)
-      continue;
+    if (!t->kind->draw(t->values, &s, room, p)) continue;
+    if (t->split != TLT_SPLIT_ALL && split_of(room->canonical) != t->split) continue;
     finish(t, index, room, p);
     return TLT_OK;
   }
-  return tlt_fail(err, TLT_EUSAGE, "%s: got no problem in %d draws, expected options that allow some",
-                  t->kind->name, (int)MAX_DRAWS);
+  return tlt_fail(err, TLT_EUSAGE,
+                  "%s: got no problem in %d draws, expected options that allow some", t->kind->name,
+                  (int)MAX_DRAWS);
 }

@@ -3,19 +3,19 @@
  * countdown: reach a target from given numbers, each used exactly once, with + - * / on positive
  * integers (differences positive, quotients exact).
  *     prompt      "3 7 25 = 46\n"
- *     completion  "1 25-3=22 22+7=29 22-7=15 22*7=154\n"     one line per first step tried, numbered;
- *                 "2 7*3=21 21+25=46\n"                      its second steps in the order + - * /
+ *     completion  "1 25-3=22 22+7=29 22-7=15 22*7=154\n"     one line per first step tried,
+ * numbered; "2 7*3=21 21+25=46\n"                      its second steps in the order + - * /
  *                 "answer (7*3)+25"
- * Lines are tried in random order without repetition until one hits the target or patience ends; then
- * the last thing tried is given as the answer, which is wrong. Patience is what reinforcement
+ * Lines are tried in random order without repetition until one hits the target or patience ends;
+ * then the last thing tried is given as the answer, which is wrong. Patience is what reinforcement
  * learning can change: the comment on top of tasks/countdown.c says how.
  *
  * arithmetic: a chain of sums, differences and products with the usual precedence.
  *     prompt      "12+7*3-4\n"
  *     completion  "7*3=21 12+21=33 33-4=29\nanswer 29"
  *
- * A problem is a pure function of (task, options, split, seed, index). The split is a function of the
- * canonical problem alone (sorted numbers and target; the chain's text), so training traces, RL
+ * A problem is a pure function of (task, options, split, seed, index). The split is a function of
+ * the canonical problem alone (sorted numbers and target; the chain's text), so training traces, RL
  * problems and held-back problems are disjoint whatever seeds and counts are used. */
 #ifndef TLT_TASKS_TASK_H
 #define TLT_TASKS_TASK_H

@@ -23,8 +23,8 @@ typedef struct tlt_task_kind {
   /* Rules between options; NULL when legal, else the rule that is broken. */
   const char *(*check)(const int64_t *v);
 
-  /* One attempt at a problem: fills canonical, prompt, answer and meta of room and the numbers of p.
-   * false: nothing sensible came out, draw again. */
+  /* One attempt at a problem: fills canonical, prompt, answer and meta of room and the numbers of
+   * p. false: nothing sensible came out, draw again. */
   bool (*draw)(const int64_t *v, tlt_stream *s, tlt_task_room *room, tlt_problem *p);
 
   /* Worked trace of the problem that draw just made, into room->completion. */
@@ -34,14 +34,14 @@ typedef struct tlt_task_kind {
 extern const tlt_task_kind tlt_task_countdown, tlt_task_arithmetic;
 
 /* Bounded text: appends are cut silently at the end of the buffer, which is always NUL-terminated;
- * callers keep a reserve (TLT_TEXT_RESERVE) and stop before it is touched. */
-typedef struct tlt_text {
+ * callers keep a reserve (TLT_FIXED_RESERVE) and stop before it is touched. */
+typedef struct tlt_fixed {
   char *at;
   size_t n, room;
-} tlt_text;
-enum { TLT_TEXT_RESERVE = 1024 };
+} tlt_fixed;
+enum { TLT_FIXED_RESERVE = 1024 };
 
-tlt_text tlt_text_in(char *buffer, size_t room);
-void tlt_text_add(tlt_text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+tlt_fixed tlt_fixed_in(char *buffer, size_t room);
+void tlt_fixed_add(tlt_fixed *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif
