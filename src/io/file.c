@@ -76,7 +76,9 @@ tlt_status tlt_file_open(const char *path, tlt_file_mode mode, tlt_file **out, t
   return TLT_OK;
 }
 
-const char *tlt_file_path(const tlt_file *f) { return f->path; }
+const char *tlt_file_path(const tlt_file *f) {
+  return f->path;
+}
 
 tlt_status tlt_file_size(tlt_file *f, uint64_t *bytes, tlt_err *err) {
   struct stat st;
@@ -92,7 +94,8 @@ tlt_status tlt_file_pread(tlt_file *f, void *to, size_t n, uint64_t offset, tlt_
   size_t done = 0;
   while (done < n) {
     ssize_t got;
-    TLT__CALL_AGAIN(got, pread(f->fd, (char *)to + done, transfer_size(n - done), (off_t)(offset + done)));
+    TLT__CALL_AGAIN(
+        got, pread(f->fd, (char *)to + done, transfer_size(n - done), (off_t)(offset + done)));
     if (got < 0) return tlt__fail_errno(err, f->path, "read");
     if (got == 0)
       return tlt_fail(err, TLT_EDATA, "%s:%llu: got %zu bytes, expected %zu (file cut short?)",

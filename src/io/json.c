@@ -14,7 +14,9 @@
 
 /* ---- Parsing ---- */
 
-static void use_our_allocator(void) { json_set_alloc_funcs(tlt_malloc, tlt_free); }
+static void use_our_allocator(void) {
+  json_set_alloc_funcs(tlt_malloc, tlt_free);
+}
 
 static void where(const char *file, long line, char *out, size_t size) {
   if (line > 0) snprintf(out, size, "%s:%ld", file, line);
@@ -62,8 +64,8 @@ tlt_status tlt_json_parse(const char *text, size_t n, const char *file, long lin
   pthread_once(&once, use_our_allocator);
   where(file, line, place, sizeof place);
   if ((offset = first_bad_byte(text, n)) < n)
-    return tlt_fail(err, TLT_EDATA, "%s: offset %zu: got byte 0x%02x, expected UTF-8", place, offset,
-                    (unsigned char)text[offset]);
+    return tlt_fail(err, TLT_EDATA, "%s: offset %zu: got byte 0x%02x, expected UTF-8", place,
+                    offset, (unsigned char)text[offset]);
   if (!depth_is_bounded(text, n, &offset))
     return tlt_fail(err, TLT_EDATA, "%s: offset %zu: got nesting over %d levels", place, offset,
                     TLT_JSON_DEPTH_MAX);

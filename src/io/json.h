@@ -51,9 +51,12 @@ tlt_status tlt_json_int(const tlt_json_node *at, const char *key, int64_t min, i
 tlt_status tlt_json_double(const tlt_json_node *at, const char *key, double min, double max,
                            double *out, tlt_err *err);
 tlt_status tlt_json_bool(const tlt_json_node *at, const char *key, bool *out, tlt_err *err);
-tlt_status tlt_json_string(const tlt_json_node *at, const char *key, const char **out, tlt_err *err);
-tlt_status tlt_json_object(const tlt_json_node *at, const char *key, tlt_json_node *out, tlt_err *err);
-tlt_status tlt_json_array(const tlt_json_node *at, const char *key, tlt_json_node *out, tlt_err *err);
+tlt_status tlt_json_string(const tlt_json_node *at, const char *key, const char **out,
+                           tlt_err *err);
+tlt_status tlt_json_object(const tlt_json_node *at, const char *key, tlt_json_node *out,
+                           tlt_err *err);
+tlt_status tlt_json_array(const tlt_json_node *at, const char *key, tlt_json_node *out,
+                          tlt_err *err);
 
 /* The same with a fallback where the member is absent or null. */
 tlt_status tlt_json_int_or(const tlt_json_node *at, const char *key, int64_t min, int64_t max,

@@ -105,9 +105,15 @@ tlt_status tlt_jsonl_next(tlt_jsonl *r, json_t **out, tlt_err *err) {
                   r->line, got);
 }
 
-long tlt_jsonl_line(const tlt_jsonl *r) { return r->line; }
-uint64_t tlt_jsonl_offset(const tlt_jsonl *r) { return r->window_at + r->next; }
-const char *tlt_jsonl_file(const tlt_jsonl *r) { return tlt_file_path(r->file); }
+long tlt_jsonl_line(const tlt_jsonl *r) {
+  return r->line;
+}
+uint64_t tlt_jsonl_offset(const tlt_jsonl *r) {
+  return r->window_at + r->next;
+}
+const char *tlt_jsonl_file(const tlt_jsonl *r) {
+  return tlt_file_path(r->file);
+}
 
 void tlt_jsonl_close(tlt_jsonl *r) {
   if (!r) return;

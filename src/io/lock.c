@@ -42,12 +42,9 @@ tlt_status tlt_lock_acquire(const char *dir, tlt_lock **out, tlt_err *err) {
   tlt_status status = TLT_OK;
   if (lock->fd < 0)
     status = tlt_fail(err, TLT_EIO, "%s: cannot open for writing: %s", path, strerror(errno));
-  else if (flock(lock->fd, LOCK_EX | LOCK_NB) == 0)
-    status = write_pid(lock->fd, path, err);
-  else if (errno == EWOULDBLOCK)
-    status = fail_held(lock->fd, dir, err);
-  else
-    status = tlt_fail(err, TLT_EIO, "%s: cannot lock: %s", path, strerror(errno));
+  else if (flock(lock->fd, LOCK_EX | LOCK_NB) == 0) status = write_pid(lock->fd, path, err);
+  else if (errno == EWOULDBLOCK) status = fail_held(lock->fd, dir, err);
+  else status = tlt_fail(err, TLT_EIO, "%s: cannot lock: %s", path, strerror(errno));
   if (status != TLT_OK) {
     tlt_lock_release(lock);
     return status;

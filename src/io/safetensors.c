@@ -20,11 +20,21 @@ static const struct {
   tlt_dtype dtype;
   size_t size;
 } dtypes[] = {
-    {"F32", TLT_F32, 4},         {"F16", TLT_F16, 2},           {"BF16", TLT_BF16, 2},
-    {"I64", TLT_I64, 8},         {"I32", TLT_I32, 4},           {"U8", TLT_U8, 1},
-    {"BOOL", TLT_BOOL, 1},       {"F64", TLT_DTYPE_OTHER, 8},   {"I8", TLT_DTYPE_OTHER, 1},
-    {"I16", TLT_DTYPE_OTHER, 2}, {"U16", TLT_DTYPE_OTHER, 2},   {"U32", TLT_DTYPE_OTHER, 4},
-    {"U64", TLT_DTYPE_OTHER, 8}, {"F8_E4M3", TLT_DTYPE_OTHER, 1}, {"F8_E5M2", TLT_DTYPE_OTHER, 1},
+    {"F32", TLT_F32, 4},
+    {"F16", TLT_F16, 2},
+    {"BF16", TLT_BF16, 2},
+    {"I64", TLT_I64, 8},
+    {"I32", TLT_I32, 4},
+    {"U8", TLT_U8, 1},
+    {"BOOL", TLT_BOOL, 1},
+    {"F64", TLT_DTYPE_OTHER, 8},
+    {"I8", TLT_DTYPE_OTHER, 1},
+    {"I16", TLT_DTYPE_OTHER, 2},
+    {"U16", TLT_DTYPE_OTHER, 2},
+    {"U32", TLT_DTYPE_OTHER, 4},
+    {"U64", TLT_DTYPE_OTHER, 8},
+    {"F8_E4M3", TLT_DTYPE_OTHER, 1},
+    {"F8_E5M2", TLT_DTYPE_OTHER, 1},
     {"C64", TLT_DTYPE_OTHER, 8},
 };
 enum { N_DTYPES = sizeof dtypes / sizeof *dtypes };
@@ -84,7 +94,8 @@ static tlt_status read_shape(const tlt_json_node *entry, tlt_st_tensor *t, uint6
     char got[64];
     tlt_json_describe(value, got);
     if (!json_is_integer(value) || d < 0)
-      return tlt_json_fail(&shape, NULL, err, "got dimension %s, expected integer of at least 0", got);
+      return tlt_json_fail(&shape, NULL, err, "got dimension %s, expected integer of at least 0",
+                           got);
     if (__builtin_mul_overflow(*elements, (uint64_t)d, elements) || *elements > INT64_MAX)
       return tlt_json_fail(&shape, NULL, err, "product of dimensions overflows at %s", got);
     t->shape[i] = d;
@@ -220,9 +231,10 @@ static tlt_status read_header_length(tlt_file *f, uint64_t bytes, uint64_t *leng
   status = tlt_file_pread(f, length, 8, 0, err);
   if (status != TLT_OK) return status;
   if (*length <= bytes - 8 && *length <= TLT_ST_HEADER_MAX) return TLT_OK;
-  return tlt_fail(err, TLT_EDATA, "%s:0: got a header of %llu bytes, expected at most %llu", path,
-                  (unsigned long long)*length,
-                  (unsigned long long)(bytes - 8 < TLT_ST_HEADER_MAX ? bytes - 8 : TLT_ST_HEADER_MAX));
+  return tlt_fail(
+      err, TLT_EDATA, "%s:0: got a header of %llu bytes, expected at most %llu", path,
+      (unsigned long long)*length,
+      (unsigned long long)(bytes - 8 < TLT_ST_HEADER_MAX ? bytes - 8 : TLT_ST_HEADER_MAX));
 }
 
 static tlt_status read_header(tlt_st_set *set, tlt_file *f, tlt_err *err) {
@@ -340,7 +352,8 @@ static tlt_status open_directory(tlt_st_set *set, const char *dir, tlt_err *err)
     return tlt_fail(err, TLT_EDATA,
                     "%s: found neither model.safetensors nor model.safetensors.index.json", dir);
   }
-  if (indexed) tlt_log_write(TLT_LOG_WARN, "%s: ignored, since model.safetensors is present", index);
+  if (indexed)
+    tlt_log_write(TLT_LOG_WARN, "%s: ignored, since model.safetensors is present", index);
   tlt_status status = add_file(set, single, err);
   return status == TLT_OK ? index_names(set, err) : status;
 }
@@ -370,8 +383,12 @@ void tlt_st_close(tlt_st_set *set) {
   tlt_free(set);
 }
 
-size_t tlt_st_count(const tlt_st_set *set) { return set->n; }
-const tlt_st_tensor *tlt_st_at(const tlt_st_set *set, size_t i) { return &set->tensors[i]; }
+size_t tlt_st_count(const tlt_st_set *set) {
+  return set->n;
+}
+const tlt_st_tensor *tlt_st_at(const tlt_st_set *set, size_t i) {
+  return &set->tensors[i];
+}
 
 const char *tlt_st_file_name(const tlt_st_set *set, int file) {
   return tlt_file_path(set->files[file]);
@@ -435,8 +452,8 @@ tlt_status tlt_st_read_f32(const tlt_st_set *set, const tlt_st_tensor *t, uint64
   for (size_t done = 0; done < count;) {
     size_t n = count - done < BLOCK ? count - done : BLOCK;
     void *into = t->dtype == TLT_F32 ? (void *)(to + done) : (void *)narrow;
-    tlt_status status = tlt_file_pread(set->files[t->file], into, n * size,
-                                       t->offset + (first + done) * size, err);
+    tlt_status status =
+        tlt_file_pread(set->files[t->file], into, n * size, t->offset + (first + done) * size, err);
     if (status != TLT_OK) return status;
     if (t->dtype != TLT_F32) widen(t->dtype, narrow, n, to + done);
     status = check_finite(set, t, first + done, to + done, n, err);

@@ -27,7 +27,7 @@ typedef enum tlt_dtype {
   TLT_DTYPE_OTHER, /* known to the format, read raw only */
 } tlt_dtype;
 
-size_t tlt_dtype_size(tlt_dtype t); /* bytes; 0 for TLT_DTYPE_OTHER */
+size_t tlt_dtype_size(tlt_dtype t);      /* bytes; 0 for TLT_DTYPE_OTHER */
 const char *tlt_dtype_name(tlt_dtype t); /* "BF16"; "other" */
 
 typedef struct tlt_st_tensor {
@@ -69,6 +69,6 @@ tlt_status tlt_st_declare(tlt_st_writer *w, const char *name, tlt_dtype dtype, c
 /* Next bytes of the data section; any split is fine. */
 tlt_status tlt_st_write(tlt_st_writer *w, const void *data, size_t bytes, tlt_err *err);
 tlt_status tlt_st_finish(tlt_st_writer *w, tlt_err *err); /* frees w; short data is TLT_EINTERNAL */
-void tlt_st_abandon(tlt_st_writer *w);                     /* frees w, removes the temporary */
+void tlt_st_abandon(tlt_st_writer *w);                    /* frees w, removes the temporary */
 
 #endif

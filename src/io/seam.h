@@ -21,8 +21,8 @@ static inline bool tlt__io_faulted(void) {
 #define TLT__CALL(expression) (tlt__io_faulted() ? -1 : (expression))
 
 /* Repeats a call that a signal interrupted before it did anything. */
-#define TLT__CALL_AGAIN(result, expression)                                                        \
-  do result = TLT__CALL(expression);                                                               \
+#define TLT__CALL_AGAIN(result, expression) \
+  do result = TLT__CALL(expression);        \
   while (result < 0 && errno == EINTR)
 
 static inline tlt_status tlt__fail_errno(tlt_err *err, const char *path, const char *what) {

@@ -42,7 +42,9 @@ void tlt_text_add_n(tlt_text *t, const char *s, size_t n) {
   t->data[t->n] = 0;
 }
 
-void tlt_text_add(tlt_text *t, const char *s) { tlt_text_add_n(t, s, strlen(s)); }
+void tlt_text_add(tlt_text *t, const char *s) {
+  tlt_text_add_n(t, s, strlen(s));
+}
 
 void tlt_text_printf(tlt_text *t, const char *format, ...) {
   va_list args;
@@ -69,8 +71,12 @@ static void add_number(tlt_text *t, double x, int digits) {
   else tlt_text_printf(t, "%.*g", digits, x);
 }
 
-void tlt_text_f32(tlt_text *t, float x) { add_number(t, (double)x, 9); }
-void tlt_text_f64(tlt_text *t, double x) { add_number(t, x, 17); }
+void tlt_text_f32(tlt_text *t, float x) {
+  add_number(t, (double)x, 9);
+}
+void tlt_text_f64(tlt_text *t, double x) {
+  add_number(t, x, 17);
+}
 
 size_t tlt_utf8_length(const char *text, size_t n) {
   const unsigned char *s = (const unsigned char *)text;
@@ -154,7 +160,9 @@ void tlt_json_put_bool(tlt_json_writer *w, const char *key, bool x) {
   tlt_json_put_raw(w, key, x ? "true" : "false");
 }
 
-void tlt_json_put_null(tlt_json_writer *w, const char *key) { tlt_json_put_raw(w, key, "null"); }
+void tlt_json_put_null(tlt_json_writer *w, const char *key) {
+  tlt_json_put_raw(w, key, "null");
+}
 
 void tlt_json_put_string(tlt_json_writer *w, const char *key, const char *s) {
   tlt_json_put_string_n(w, key, s, strlen(s));

@@ -45,7 +45,7 @@ typedef struct tlt_json_writer {
 } tlt_json_writer;
 
 void tlt_json_begin(tlt_json_writer *w, const char *key, char bracket); /* '{' or '[' */
-void tlt_json_end(tlt_json_writer *w, char bracket);                     /* '}' or ']' */
+void tlt_json_end(tlt_json_writer *w, char bracket);                    /* '}' or ']' */
 void tlt_json_put_int(tlt_json_writer *w, const char *key, int64_t x);
 void tlt_json_put_f32(tlt_json_writer *w, const char *key, float x);
 void tlt_json_put_f64(tlt_json_writer *w, const char *key, double x);

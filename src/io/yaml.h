@@ -1,8 +1,8 @@
 /* Configuration files: YAML (libyaml) into a C struct under one schema table, and back.
  *
  * A table row says key, type, place in the struct, default and bounds. Everything else follows from
- * it: parsing, `--set key=value`, errors with file, line and nearest key, the resolved file of a run
- * directory, and the differences between two runs.
+ * it: parsing, `--set key=value`, errors with file, line and nearest key, the resolved file of a
+ * run directory, and the differences between two runs.
  *
  * What a value may look like:
  *   int, double   plain scalar in JSON's number syntax: no quotes, no leading zero or +, no nan, no
@@ -10,8 +10,8 @@
  *   bool          plain `true` or `false`, nothing else
  *   string, enum  any scalar, plain or quoted; so an unquoted `off` is the string "off"
  *   null          plain `null`, `~` or nothing: only where the type says so
- * Aliases, anchors, tags, tabs, a second document, a repeated key, more than TLT_YAML_FILE_MAX bytes
- * and nesting over TLT_YAML_DEPTH_MAX are refused. Every fault of the file or of a set is
+ * Aliases, anchors, tags, tabs, a second document, a repeated key, more than TLT_YAML_FILE_MAX
+ * bytes and nesting over TLT_YAML_DEPTH_MAX are refused. Every fault of the file or of a set is
  * TLT_EUSAGE: "FILE:LINE: rollout.prompts: got 9x, expected integer in 1 .. 65536" or
  * "--set rollout.prompts=9x: got ...". */
 #ifndef TLT_IO_YAML_H
@@ -35,8 +35,8 @@ typedef enum tlt_yaml_type {
   TLT_YAML_STRING,         /* char *, never NULL */
   TLT_YAML_STRING_OR_NULL, /* char *, NULL for null */
   TLT_YAML_ENUM,           /* int: index into choices */
-  TLT_YAML_OPTIONS,        /* char *: a mapping of scalars as "name=value,name=value" in the order of
-                            * the file, NULL for null or an empty mapping */
+  TLT_YAML_OPTIONS, /* char *: a mapping of scalars as "name=value,name=value" in the order of
+                     * the file, NULL for null or an empty mapping */
 } tlt_yaml_type;
 
 typedef struct tlt_yaml_row {
@@ -65,7 +65,8 @@ typedef struct tlt_yaml_schema {
   size_t n_sections;
 } tlt_yaml_schema;
 
-#define TLT_YAML_SECTION(name, rows, offset) {name, rows, sizeof rows / sizeof *rows, offset}
+#define TLT_YAML_SECTION(name, rows, offset) \
+  { name, rows, sizeof rows / sizeof *rows, offset }
 
 /* Where each key was given, for rules over several keys. */
 typedef struct tlt_yaml_origin tlt_yaml_origin;

@@ -50,19 +50,19 @@ static inline const char *scratch_text(const char *name, const char *text) {
   return scratch_file(name, text, strlen(text));
 }
 
-#define assert_ok(call)                                                                            \
-  do {                                                                                             \
-    tlt_err err = {0};                                                                             \
-    if ((call) != TLT_OK) fail_msg("%s", err.text);                                                \
+#define assert_ok(call)                             \
+  do {                                              \
+    tlt_err err = {0};                              \
+    if ((call) != TLT_OK) fail_msg("%s", err.text); \
   } while (0)
 
 /* The call, which must use &err, fails with this status and its text holds `part`. */
-#define assert_fails(call, expected, part)                                                         \
-  do {                                                                                             \
-    tlt_err err = {0};                                                                             \
-    assert_int_equal((call), expected);                                                            \
-    assert_int_equal(err.status, expected);                                                        \
-    if (!strstr(err.text, part)) fail_msg("\"%s\" does not hold \"%s\"", err.text, part);          \
+#define assert_fails(call, expected, part)                                                \
+  do {                                                                                    \
+    tlt_err err = {0};                                                                    \
+    assert_int_equal((call), expected);                                                   \
+    assert_int_equal(err.status, expected);                                               \
+    if (!strstr(err.text, part)) fail_msg("\"%s\" does not hold \"%s\"", err.text, part); \
   } while (0)
 
 #endif

@@ -16,7 +16,8 @@ static void store_and_load(void **state) {
   assert_int_equal(n, 3);
   assert_memory_equal(text, "x\0y", 4);
   tlt_free(text);
-  assert_fails(tlt_file_load(path, 2, &text, &n, &err), TLT_EDATA, "got 3 bytes, expected at most 2");
+  assert_fails(tlt_file_load(path, 2, &text, &n, &err), TLT_EDATA,
+               "got 3 bytes, expected at most 2");
   assert_null(text);
   assert_false(tlt_path_exists(scratch("a.tmp")));
   scratch_file("a", "", 0);
@@ -30,7 +31,8 @@ static void store_leaves_the_old_file_on_failure(void **state) {
   assert_ok(tlt_dir_make(scratch("blocked.tmp"), &err)); /* the temporary cannot be made */
   scratch_text("kept", "old");
   assert_fails(tlt_file_store(scratch("blocked"), "x", 1, &err), TLT_EIO, "blocked.tmp: cannot");
-  assert_fails(tlt_file_store(scratch("no/dir/x"), "x", 1, &err), TLT_EIO, "cannot open for writing");
+  assert_fails(tlt_file_store(scratch("no/dir/x"), "x", 1, &err), TLT_EIO,
+               "cannot open for writing");
 }
 
 static void refuses_what_is_not_a_regular_file(void **state) {

@@ -21,7 +21,8 @@ static void members(void **state) {
   double d;
   bool b;
   const char *s;
-  json_t *json = parse("{\"i\":7,\"f\":0.5,\"b\":true,\"s\":\"x\",\"n\":null,\"o\":{\"k\":[{\"z\":\"8\"}]}}");
+  json_t *json =
+      parse("{\"i\":7,\"f\":0.5,\"b\":true,\"s\":\"x\",\"n\":null,\"o\":{\"k\":[{\"z\":\"8\"}]}}");
   tlt_json_node top = tlt_json_top(json, "c.json", 0), o, k;
   assert_ok(tlt_json_int(&top, "i", 1, 7, &i, &err));
   assert_ok(tlt_json_double(&top, "i", 0, 9, &d, &err));
@@ -30,16 +31,21 @@ static void members(void **state) {
   assert_ok(tlt_json_string(&top, "s", &s, &err));
   assert_ok(tlt_json_int_or(&top, "n", 0, 1, 42, &i, &err));
   assert_int_equal(i, 42);
-  assert_fails(tlt_json_int(&top, "i", 8, 9, &i, &err), TLT_EDATA, "c.json: i: got 7, expected integer in 8 .. 9");
+  assert_fails(tlt_json_int(&top, "i", 8, 9, &i, &err), TLT_EDATA,
+               "c.json: i: got 7, expected integer in 8 .. 9");
   assert_fails(tlt_json_int(&top, "f", 0, 9, &i, &err), TLT_EDATA, "f: got 0.5, expected integer");
-  assert_fails(tlt_json_int(&top, "none", 0, 9, &i, &err), TLT_EDATA, "none: missing, expected integer");
-  assert_fails(tlt_json_double(&top, "s", 0, 9, &d, &err), TLT_EDATA, "s: got \"x\", expected number in 0 .. 9");
+  assert_fails(tlt_json_int(&top, "none", 0, 9, &i, &err), TLT_EDATA,
+               "none: missing, expected integer");
+  assert_fails(tlt_json_double(&top, "s", 0, 9, &d, &err), TLT_EDATA,
+               "s: got \"x\", expected number in 0 .. 9");
   assert_fails(tlt_json_bool(&top, "i", &b, &err), TLT_EDATA, "i: got 7, expected true or false");
-  assert_fails(tlt_json_string_or(&top, "o", "", &s, &err), TLT_EDATA, "o: got an object, expected string");
+  assert_fails(tlt_json_string_or(&top, "o", "", &s, &err), TLT_EDATA,
+               "o: got an object, expected string");
   assert_ok(tlt_json_object(&top, "o", &o, &err));
   assert_ok(tlt_json_array(&o, "k", &k, &err));
   tlt_json_node element = tlt_json_element(&k, 0);
-  assert_fails(tlt_json_int(&element, "z", 0, 9, &i, &err), TLT_EDATA, "c.json: o.k[0].z: got \"8\", expected");
+  assert_fails(tlt_json_int(&element, "z", 0, 9, &i, &err), TLT_EDATA,
+               "c.json: o.k[0].z: got \"8\", expected");
   json_decref(json);
 }
 
@@ -65,7 +71,8 @@ static void refused(void **state) {
     assert_fails(tlt_json_parse(cases[i].text, strlen(cases[i].text), "c.json", 0, &json, &err),
                  TLT_EDATA, cases[i].part);
   assert_fails(tlt_json_parse("{\"a\0\":1}", 8, "c.json", 0, &json, &err), TLT_EDATA, "c.json");
-  assert_fails(tlt_json_load(scratch_text("big", "[1,2,3]"), 6, &json, &err), TLT_EDATA, "at most 6");
+  assert_fails(tlt_json_load(scratch_text("big", "[1,2,3]"), 6, &json, &err), TLT_EDATA,
+               "at most 6");
   char deep[400];
   memset(deep, '[', 65);
   assert_fails(tlt_json_parse(deep, 65, "c.json", 0, &json, &err), TLT_EDATA, "nesting over 64");
@@ -91,7 +98,8 @@ static void jsonl_lines(void **state) {
   (void)state;
   tlt_jsonl *r;
   json_t *json;
-  assert_ok(tlt_jsonl_open(scratch_text("l", "{\"a\":1}\n\n \r\n{\"b\":2}\r\n{\"c\":3}"), &r, &err));
+  assert_ok(
+      tlt_jsonl_open(scratch_text("l", "{\"a\":1}\n\n \r\n{\"b\":2}\r\n{\"c\":3}"), &r, &err));
   expect_line(r, 1, "a", 1);
   assert_int_equal(tlt_jsonl_offset(r), 8);
   expect_line(r, 4, "b", 2);
@@ -101,7 +109,8 @@ static void jsonl_lines(void **state) {
   tlt_jsonl_close(r);
   assert_ok(tlt_jsonl_open(scratch_text("l", "{\"a\":1}\n[2]\n{]\n"), &r, &err));
   expect_line(r, 1, "a", 1);
-  assert_fails(tlt_jsonl_next(r, &json, &err), TLT_EDATA, "l:2: got an array of 1, expected an object");
+  assert_fails(tlt_jsonl_next(r, &json, &err), TLT_EDATA,
+               "l:2: got an array of 1, expected an object");
   assert_fails(tlt_jsonl_next(r, &json, &err), TLT_EDATA, "l:3: offset");
   tlt_jsonl_close(r);
 }
@@ -165,8 +174,9 @@ static void writer_makes_one_line(void **state) {
   tlt_json_end(&w, '}');
   tlt_json_newline(&w);
   assert_ok(tlt_text_check(&w.text, &err));
-  assert_string_equal(w.text.data, "{\"a\\\"b\": \"x\\n\\u0001\xef\xbf\xbd\xc3\xa9\\\\\", "
-                                   "\"list\": [-1, 0.100000001], \"b\": true, \"n\": null}\n");
+  assert_string_equal(w.text.data,
+                      "{\"a\\\"b\": \"x\\n\\u0001\xef\xbf\xbd\xc3\xa9\\\\\", "
+                      "\"list\": [-1, 0.100000001], \"b\": true, \"n\": null}\n");
   tlt_text_free(&w.text);
 }
 

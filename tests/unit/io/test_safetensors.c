@@ -33,8 +33,10 @@ static void refused(void **state) {
       {"{} x", -1, 0, "end of file expected"},
       {"{\"a\xff\":1}", -1, 0, "offset 3: got byte 0xff, expected UTF-8"},
       {"{\"a\":{" F4 "[0,4]},\"a\":{" F4 "[0,4]}}", -1, 4, "duplicate"},
-      {"{\"a\":{" F4 "[0,4]},\"b\":{" F4 "[2,6]}}", -1, 6, "b: data begins at 2, expected 4 (tensors overlap)"},
-      {"{\"a\":{" F4 "[0,4]},\"b\":{" F4 "[8,12]}}", -1, 12, "b: data begins at 8, expected 4 (hole"},
+      {"{\"a\":{" F4 "[0,4]},\"b\":{" F4 "[2,6]}}", -1, 6,
+       "b: data begins at 2, expected 4 (tensors overlap)"},
+      {"{\"a\":{" F4 "[0,4]},\"b\":{" F4 "[8,12]}}", -1, 12,
+       "b: data begins at 8, expected 4 (hole"},
       {"{\"a\":{" F4 "[4,0]}}", -1, 4, "a.data_offsets: got 4 .. 0"},
       {"{\"a\":{" F4 "[-4,0]}}", -1, 4, "a.data_offsets: got -4 .. 0"},
       {"{\"a\":{" F4 "[0,8]}}", -1, 4, "a.data_offsets: got 0 .. 8"},
@@ -42,16 +44,20 @@ static void refused(void **state) {
       {"{\"a\":{" F4 "[0]}}", -1, 4, "expected two integers"},
       {"{\"a\":{" F4 "[0,4]}}", -1, 5, "got 5 bytes of data, expected 4"},
       {"{\"a\":{" F4 "[0,4]}}", -1, 3, "expected ascending within 0 .. 3"},
-      {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4194305,4194305,211106198978564],\"data_offsets\":[0,4]}}", -1, 4,
-       "a.shape: product of dimensions overflows"},
+      {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4194305,4194305,211106198978564],\"data_offsets\":[0,4]"
+       "}}",
+       -1, 4, "a.shape: product of dimensions overflows"},
       {"{\"a\":{\"dtype\":\"I64\",\"shape\":[2305843009213693952],\"data_offsets\":[0,0]}}", -1, 0,
        "span of 0 bytes"},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", -1, 4,
        "a: got a span of 4 bytes, expected 2 elements of 4 bytes"},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", -1, 4, "dimension -1"},
-      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}}", -1, 4, "dimension 1.0"},
-      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", -1, 4, "9 dimensions"},
-      {"{\"a\":{\"dtype\":\"Q4\",\"shape\":[1],\"data_offsets\":[0,4]}}", -1, 4, "a.dtype: got \"Q4\""},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}}", -1, 4,
+       "dimension 1.0"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", -1, 4,
+       "9 dimensions"},
+      {"{\"a\":{\"dtype\":\"Q4\",\"shape\":[1],\"data_offsets\":[0,4]}}", -1, 4,
+       "a.dtype: got \"Q4\""},
       {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", -1, 4, "a.dtype: missing"},
       {"{\"a\":7}", -1, 0, "a: expected an object"},
       {"{\"__metadata__\":{\"format\":7}}", -1, 0, "__metadata__.format: expected a string"},
@@ -70,8 +76,9 @@ static void refused_without_header(void **state) {
   assert_fails(tlt_st_open(scratch("none"), &set, &err), TLT_EDATA, "no such file");
   assert_fails(tlt_st_open(scratch_text("s", "1234567"), &set, &err), TLT_EDATA, "got 7 bytes");
   assert_fails(tlt_st_open(scratch_text("s", ""), &set, &err), TLT_EDATA, "got 0 bytes");
-  assert_fails(tlt_st_open(scratch_text("s", "version https://git-lfs.github.com/spec/v1\n"), &set, &err),
-               TLT_EDATA, "Git LFS pointer");
+  assert_fails(
+      tlt_st_open(scratch_text("s", "version https://git-lfs.github.com/spec/v1\n"), &set, &err),
+      TLT_EDATA, "Git LFS pointer");
   char deep[512] = "{\"a\":";
   memset(deep + 5, '[', 200);
   assert_fails(tlt_st_open(craft("s", deep, -1, 0), &set, &err), TLT_EDATA, "nesting over 64");
@@ -132,7 +139,8 @@ static void non_finite_weights_are_named(void **state) {
   assert_ok(tlt_st_finish(w, &err));
   assert_ok(tlt_st_open(scratch("nan"), &set, &err));
   assert_fails(tlt_st_read_f32(set, tlt_st_at(set, 0), 0, 3, x, &err), TLT_EDATA, "w[1]: got NaN");
-  assert_fails(tlt_st_read_f32(set, tlt_st_at(set, 0), 2, 1, x, &err), TLT_EDATA, "w[2]: got infinity");
+  assert_fails(tlt_st_read_f32(set, tlt_st_at(set, 0), 2, 1, x, &err), TLT_EDATA,
+               "w[2]: got infinity");
   tlt_st_close(set);
 }
 
@@ -175,11 +183,14 @@ static void sharded_sets(void **state) {
   assert_int_equal(tlt_st_find(set, "b")->file, 1);
   tlt_st_close(set);
   index_is("\"a\":\"1.safetensors\",\"b\":\"3.safetensors\"");
-  assert_fails(tlt_st_open(dir, &set, &err), TLT_EDATA, "weight_map.b: shard 3.safetensors is missing");
+  assert_fails(tlt_st_open(dir, &set, &err), TLT_EDATA,
+               "weight_map.b: shard 3.safetensors is missing");
   index_is("\"a\":\"1.safetensors\",\"c\":\"2.safetensors\"");
-  assert_fails(tlt_st_open(dir, &set, &err), TLT_EDATA, "weight_map.c: absent from shard 2.safetensors");
+  assert_fails(tlt_st_open(dir, &set, &err), TLT_EDATA,
+               "weight_map.c: absent from shard 2.safetensors");
   index_is("\"a\":\"../1.safetensors\"");
-  assert_fails(tlt_st_open(dir, &set, &err), TLT_EDATA, "weight_map.a: expected the name of a shard");
+  assert_fails(tlt_st_open(dir, &set, &err), TLT_EDATA,
+               "weight_map.a: expected the name of a shard");
   one_tensor(scratch("m/2.safetensors"), "a");
   index_is("\"a\":\"1.safetensors\",\"b\":\"2.safetensors\"");
   assert_fails(tlt_st_open(dir, &set, &err), TLT_EDATA, "also in");
