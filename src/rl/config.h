@@ -90,13 +90,13 @@ typedef struct tlt_train_config {
   tlt_conf_log log;
 } tlt_train_config;
 
-/* Rules over several keys: data.task or data.file, samples >= 2 where the advantage needs a group,
- * prompts a multiple of minibatches, clip_low below 1, temperature above 0, overlong below
- * max_tokens ... TLT_EUSAGE with the rule. Also fills what the algorithm decides when the file does
- * not: loss, scale, clip range, kl_estimator. */
-tlt_status tlt_train_config_check(tlt_train_config *c, const char *file, tlt_err *err);
+extern const tlt_yaml_schema tlt_train_schema;
 
-/* Read, apply sets ("a.b=c"), check. sets may be NULL. */
+/* Read the file, apply sets ("a.b=c", may be NULL), fill what the algorithm decides where neither
+ * gives it (loss, scale, clip range, max_gen, overlong: docs/configuration.md), and check the rules
+ * over several keys: one of data.task and data.file, samples >= 2 where the advantage needs a group,
+ * prompts a multiple of minibatches, temperature above 0, overlong below max_tokens.
+ * TLT_EUSAGE names the key and the rule. */
 tlt_status tlt_train_config_load(const char *path, const char *const *sets, int n_sets,
                                  tlt_train_config *out, tlt_err *err);
 void tlt_train_config_free(tlt_train_config *c);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "io/yaml.h"
 #include "tlt/status.h"
 
 typedef struct tlt_conf_common {
@@ -27,7 +28,7 @@ typedef struct tlt_conf_optimizer {
   double lr;
   int schedule; /* tlt_schedule_kind */
   int64_t warmup;
-  double beta1, beta2, eps, weight_decay;
+  double betas[2], eps, weight_decay;
   double clip_norm; /* 0: no clipping */
 } tlt_conf_optimizer;
 
@@ -39,5 +40,20 @@ typedef struct tlt_conf_checkpoint {
   int64_t every; /* steps (sft: optimizer steps); 0: only at the end and when stopped */
   int64_t keep;
 } tlt_conf_checkpoint;
+
+/* Rows of these sections for TLT_YAML_SECTION; defaults are those of design and docs. `tlt sft` may
+ * list them at offsets of its own. */
+enum {
+  TLT_ROWS_COMMON = 4,
+  TLT_ROWS_EVAL = 6,
+  TLT_ROWS_OPTIMIZER = 7,
+  TLT_ROWS_GRADIENT = 2,
+  TLT_ROWS_CHECKPOINT = 2,
+};
+extern const tlt_yaml_row tlt_rows_common[TLT_ROWS_COMMON]; /* section "" */
+extern const tlt_yaml_row tlt_rows_eval[TLT_ROWS_EVAL];
+extern const tlt_yaml_row tlt_rows_optimizer[TLT_ROWS_OPTIMIZER];
+extern const tlt_yaml_row tlt_rows_gradient[TLT_ROWS_GRADIENT];
+extern const tlt_yaml_row tlt_rows_checkpoint[TLT_ROWS_CHECKPOINT];
 
 #endif
