@@ -61,7 +61,7 @@ typedef enum tlt_dataset_need {
  * meta.numbers and meta.target, MATH and NUMERIC an answer that they can read, EXACT any answer.
  * Unknown keys are ignored. Errors, all TLT_EDATA "FILE:LINE: ...": not an object, missing or
  * wrongly typed field, empty prompt, unknown role, bad UTF-8, duplicate id (both lines), no problem
- * at all. A path that is not a regular file: TLT_EDATA. Unreadable: TLT_EIO. */
+ * at all; a missing file or one that is not regular too. Unreadable: TLT_EIO. */
 tlt_status tlt_dataset_load(const char *path, tlt_dataset_need need, tlt_verifier verifier,
                             tlt_dataset **out, tlt_err *err);
 void tlt_dataset_close(tlt_dataset *d); /* NULL is harmless */
