@@ -57,6 +57,10 @@ typedef struct tlt_task tlt_task; /* immutable, shared by threads */
  * traces: problems get a completion (the problems themselves are the same with and without). */
 tlt_status tlt_task_open(const char *task, const tlt_task_setting *settings, size_t n_settings,
                          tlt_split split, uint32_t seed, bool traces, tlt_task **out, tlt_err *err);
+
+/* The same with options as "name=value,name=value" (the form TLT_YAML_OPTIONS gives); NULL: none. */
+tlt_status tlt_task_open_options(const char *task, const char *options, tlt_split split,
+                                 uint32_t seed, bool traces, tlt_task **out, tlt_err *err);
 void tlt_task_close(tlt_task *t);
 tlt_verifier tlt_task_verifier(const tlt_task *t);
 bool tlt_task_traces(const tlt_task *t);
