@@ -19,6 +19,7 @@ typedef struct tlt_trainer_options {
   int micro_tokens;     /* most tokens of a micro-batch unless one sample is longer */
   int max_sample;       /* longest sample (prompt + answer) */
   size_t activation_mb; /* budget for stored activations; decides only what is recomputed */
+  bool forward_only;    /* log-probabilities only (scoring, KL reference): no optimizer state */
 } tlt_trainer_options;
 
 /* Bytes that a trainer will take beside the weights. */
@@ -48,7 +49,8 @@ int tlt_micro_targets(const tlt_micro *m);
 
 /* Gradient of the loss by each target's log-probability.
  * logp [n] this forward's log-probabilities (sample-major over ALL targets of the micro-batch);
- * dlogp [n] to fill. Called once per micro-batch from the calling thread. */
+ * dlogp [n] to fill. Called once per micro-batch with targets, from the calling thread; it must
+ * not call the trainer. */
 typedef void (*tlt_loss_fn)(void *context, const tlt_micro *m, int n, const float *logp,
                             float *dlogp);
 
@@ -56,10 +58,16 @@ typedef void (*tlt_loss_fn)(void *context, const tlt_micro *m, int n, const floa
 tlt_status tlt_trainer_logprobs(tlt_trainer *t, const tlt_micro *m, float *logp, tlt_err *err);
 
 /* Forward, loss, backward; gradients added to the accumulators.
+ * loss: tlt_loss_sft (train/loss.h) is known not to need log-probabilities for its gradient and is
+ * called after the backward.
  * logp_known (may be NULL): log-probabilities known to be bitwise what this forward gives (rollout
- * ones before the first update); saves the first pass over the LM head.
+ * ones before the first update); saves the first pass over the LM head. Checked all the same: a
+ * difference is TLT_EINTERNAL "rollout/training mismatch" naming sample and position, after which
+ * the accumulators hold a part of the gradient (clear them).
  * logp_out (may be NULL) [targets] receives the log-probabilities; entropy_out (may be NULL)
- * [targets] the entropy of softmax(logits / T) in nats. */
+ * [targets] the entropy of softmax(logits / T) in nats.
+ * Errors: TLT_EDATA for tokens outside the vocabulary, samples longer than max_sample or
+ * impossible offsets, nothing added. NaN and overflow are reported by tlt_trainer_step. */
 tlt_status tlt_trainer_accumulate(tlt_trainer *t, const tlt_micro *m, tlt_loss_fn loss,
                                   void *context, const float *logp_known, float *logp_out,
                                   float *entropy_out, tlt_err *err);
@@ -73,14 +81,15 @@ typedef struct tlt_adamw {
 
 typedef struct tlt_step_result {
   float grad_norm;   /* after scaling, before clipping */
-  bool skipped;      /* NaN, infinity or overflow: nothing was changed */
-  char bad_param[96]; /* first bad tensor when skipped */
+  bool skipped;      /* NaN, infinity or overflow: no weight or moment was changed */
+  char bad_param[96]; /* first bad tensor when skipped; of fused ones (q, k, v; gate, up) one */
 } tlt_step_result;
 
 /* gradient = accumulated * scale; clip; AdamW on fp32 masters (torch.optim.AdamW formula, bias
  * correction with the trainer's own step count); compute weights = bf16(master); accumulators
- * cleared. The gradient norm is summed in double over fixed blocks of 65,536 elements in tensor
- * order. A step without any gradient still takes its optimizer step. */
+ * cleared, also when the step is skipped. The gradient norm is summed in double over fixed blocks
+ * of 65,536 elements in tensor order. A step without any gradient still takes its optimizer step.
+ * Errors: TLT_EINTERNAL for a forward-only trainer. */
 tlt_status tlt_trainer_step(tlt_trainer *t, float scale, const tlt_adamw *how,
                             tlt_step_result *result, tlt_err *err);
 
@@ -105,7 +114,7 @@ void tlt_trainer_sha256(tlt_trainer *t, char hex[65]);
 void tlt_trainer_gradient(const tlt_trainer *t, const tlt_param *p, float *to);
 
 /* Hash of fixed GEMM, attention and backward outputs of this path on this processor: a checkpoint
- * is refused where it differs. */
+ * is refused where it differs. Empty when out of memory. */
 void tlt_numerics_fingerprint(const tlt_kernels *k, char hex[65]);
 
 #endif

@@ -1,0 +1,118 @@
+/* Pieces that every part of the backward uses: parallel GEMMs, accounting of partials, norm-gain
+ * partials, embedding rows. */
+#include <string.h>
+
+#include "train/trainer_internal.h"
+
+void tlt_act_row(const tlt_trainer *t, const float *from, int n, void *to) {
+  t->k->to_act(from, (size_t)n, to);
+  if (n % 2) memset((unsigned char *)to + (size_t)n * t->k->act_size, 0, t->k->act_size);
+}
+
+/* ---- accounting ---------------------------------------------------------------------------------- */
+
+void tlt_site_note(tlt_site *site, float max, bool bad) {
+  site->total += ceil((double)max);
+  site->bad |= bad;
+}
+
+static void see(tlt_trainer *t, int thread, float max, bool bad) {
+  tlt_seen *s = &t->seen[thread];
+  if (max > s->max) s->max = max;
+  s->bad |= bad;
+}
+
+void tlt_site_collect(tlt_trainer *t, tlt_site *site) {
+  float max = 0;
+  bool bad = false;
+  for (int i = 0; i < t->threads; i++) {
+    if (t->seen[i].max > max) max = t->seen[i].max;
+    bad |= t->seen[i].bad;
+    t->seen[i] = (tlt_seen){0};
+  }
+  tlt_site_note(site, max, bad);
+}
+
+/* ---- GEMMs ----------------------------------------------------------------------------------------- */
+
+typedef struct gemm_job {
+  tlt_trainer *t;
+  const tlt_packed *w;
+  tlt_site *site;
+  const void *dy, *x;
+  size_t ld_dy, ldx, ld_dx;
+  float *dx;
+  int rows, dx_tiles;
+} gemm_job;
+
+static void gemm_tile(void *context, int64_t item, int thread) {
+  gemm_job *j = context;
+  tlt_trainer *t = j->t;
+  void *scratch = tlt_scratch_at(t, thread);
+  if (item < j->dx_tiles) {
+    t->b->dx(j->w, (int)item, j->dy, j->ld_dy, j->rows, j->dx, j->ld_dx, scratch);
+    return;
+  }
+  float max = 0;
+  bool bad = false;
+  t->b->dw(j->w->n, j->w->k, (int)item - j->dx_tiles, j->dy, j->ld_dy, j->x, j->ldx, j->rows,
+           j->site->acc, &max, &bad, scratch);
+  see(t, thread, max, bad);
+}
+
+void tlt_backward_gemm(tlt_trainer *t, const tlt_packed *w, tlt_site *site, const void *dy,
+                       size_t ld_dy, const void *x, size_t ldx, int rows, float *dx, size_t ld_dx) {
+  gemm_job job = {t, w, site, dy, x, ld_dy, ldx, ld_dx, dx, rows, dx ? t->b->dx_tiles(w) : 0};
+  tlt_pool_run(t->pool, gemm_tile, &job, job.dx_tiles + t->b->dw_tiles(w->n, w->k));
+  tlt_site_collect(t, site);
+}
+
+/* ---- vectors ---------------------------------------------------------------------------------------- */
+
+void tlt_backward_partials(tlt_trainer *t, tlt_site *site, const float *partial, int blocks,
+                           size_t stride) {
+  float *sum = tlt_scratch_at(t, 0);
+  size_t n = (size_t)site->n;
+  memcpy(sum, partial, n * sizeof *sum);
+  for (int b = 1; b < blocks; b++)
+    for (size_t i = 0; i < n; i++) sum[i] += partial[(size_t)b * stride + i];
+  bool bad = false;
+  float max = t->b->fix_add(site->acc, sum, n, &bad);
+  tlt_site_note(site, max, bad);
+}
+
+/* ---- embedding ---------------------------------------------------------------------------------------- */
+
+typedef struct embed_job {
+  tlt_trainer *t;
+  const tlt_batch *batch;
+} embed_job;
+
+/* One distinct token: its rows summed in row order, then added once. */
+static void embed_token(void *context, int64_t item, int thread) {
+  embed_job *j = context;
+  tlt_trainer *t = j->t;
+  size_t h = (size_t)t->dim.hidden;
+  float *sum = tlt_scratch_at(t, thread);
+  int32_t token = t->distinct[item], row = t->chain_first[token];
+  memcpy(sum, t->dx + (size_t)row * h, h * sizeof *sum);
+  while ((row = t->chain_next[row]) >= 0)
+    for (size_t i = 0; i < h; i++) sum[i] += t->dx[(size_t)row * h + i];
+  bool bad = false;
+  float max = t->b->fix_add(t->embed->acc + (size_t)token * h, sum, h, &bad);
+  see(t, thread, max, bad);
+}
+
+void tlt_backward_embedding(tlt_trainer *t, const tlt_batch *batch) {
+  int distinct = 0;
+  for (int r = batch->n_rows - 1; r >= 0; r--) {
+    int32_t token = batch->token[r];
+    if (t->chain_first[token] < 0) t->distinct[distinct++] = token;
+    t->chain_next[r] = t->chain_first[token];
+    t->chain_first[token] = r;
+  }
+  embed_job job = {t, batch};
+  tlt_pool_run(t->pool, embed_token, &job, distinct);
+  for (int i = 0; i < distinct; i++) t->chain_first[t->distinct[i]] = -1;
+  tlt_site_collect(t, t->embed);
+}
