@@ -179,7 +179,11 @@ static inline void tlt_lse_fold(tlt_lse *l, float max, float sum) {
     l->sum = fmaf(sum, tlt_expf(max - l->max), l->sum);
   }
 }
-static inline float tlt_lse_value(const tlt_lse *l) { return l->max + tlt_logf(l->sum); }
+/* NaN when a logit was NaN or +inf, -inf when all were -inf. */
+static inline float tlt_lse_value(const tlt_lse *l) {
+  if (l->sum > 0) return l->max + tlt_logf(l->sum);
+  return l->sum == 0 ? -INFINITY : l->sum;
+}
 
 /* log-softmax(logits / T)[token] over the full vocabulary (T < 1e-3: with T = 1) by lse_chunk and
  * tlt_lse_fold; lse (may be NULL) gets the log-sum-exp. */
