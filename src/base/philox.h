@@ -11,7 +11,7 @@ typedef enum tlt_purpose {
   TLT_PURPOSE_SHUFFLE = 2, /* counter: epoch, element, 0, 0 */
   TLT_PURPOSE_INIT = 3,    /* counter: tensor index, element / 4 low, high, 0 */
   TLT_PURPOSE_TASK = 4,    /* counter: problem index, draw number, task, 0 */
-  TLT_PURPOSE_BOOTSTRAP = 5, /* counter: resample, word, statistic, 0 */
+  TLT_PURPOSE_BOOTSTRAP = 5, /* counter: resample, statistic, 0, draw / 4 */
 } tlt_purpose;
 
 typedef struct tlt_random4 {

@@ -97,8 +97,8 @@ typedef struct tlt_train_summary {
 
 /* Returns TLT_OK when all steps are done and final/ is written (also when that was already so),
  * TLT_ESTOPPED after a signal with a text that says how to go on, or the error's status. stop is
- * usually &tlt_stop_flags. hooks and summary may be NULL. */
+ * usually &tlt_stop_flags; its `save` is cleared when served. hooks and summary may be NULL. */
 tlt_status tlt_train(const tlt_train_options *options, const tlt_train_hooks *hooks,
-                     const tlt_stop *stop, tlt_train_summary *summary, tlt_err *err);
+                     tlt_stop *stop, tlt_train_summary *summary, tlt_err *err);
 
 #endif

@@ -1,0 +1,211 @@
+#include "rl/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "tasks/task.h"
+
+enum { SETTINGS_MAX = 64, SETTING_NAME_MAX = 64 };
+
+/* ---- data ------------------------------------------------------------------------------------- */
+
+/* "name=value,name=value" to settings whose names live in room. */
+static tlt_status parse_settings(const char *text, tlt_task_setting *settings, size_t *n,
+                                 char room[][SETTING_NAME_MAX], tlt_err *err) {
+  *n = 0;
+  while (text && *text) {
+    const char *equals = strchr(text, '='), *comma = strchr(text, ',');
+    if (!comma) comma = text + strlen(text);
+    char *end = NULL;
+    bool good = equals && equals < comma && equals - text < SETTING_NAME_MAX && *n < SETTINGS_MAX;
+    long long value = good ? strtoll(equals + 1, &end, 10) : 0;
+    if (!good || end != comma || end == equals + 1)
+      return tlt_fail(err, TLT_EUSAGE, "data.options: got %.80s, expected name: integer", text);
+    memcpy(room[*n], text, (size_t)(equals - text));
+    room[*n][equals - text] = 0;
+    settings[*n] = (tlt_task_setting){room[*n], value};
+    *n += 1;
+    text = *comma ? comma + 1 : comma;
+  }
+  return TLT_OK;
+}
+
+static tlt_status generate(const tlt_conf_data *d, tlt_split split, size_t count, tlt_dataset **out,
+                           tlt_err *err) {
+  tlt_task_setting settings[SETTINGS_MAX];
+  char names[SETTINGS_MAX][SETTING_NAME_MAX];
+  size_t n = 0;
+  tlt_task *task = NULL;
+  tlt_status s = parse_settings(d->options, settings, &n, names, err);
+  if (s == TLT_OK) s = tlt_task_open(d->task, settings, n, split, (uint32_t)d->seed, false, &task, err);
+  if (s == TLT_OK) s = tlt_dataset_generate(task, count, out, err);
+  tlt_task_close(task);
+  return s;
+}
+
+static tlt_status load(const tlt_train_config *c, const char *path, tlt_dataset **out, tlt_err *err) {
+  tlt_verifier verifier = TLT_VERIFY_NUMERIC;
+  tlt_status s = tlt_verifier_find(c->data.verifier, &verifier, err);
+  if (s != TLT_OK) return tlt_fail_prefix(err, "data.verifier");
+  tlt_dataset_need need = c->reward.command ? TLT_NEED_NOTHING : TLT_NEED_ANSWER;
+  return tlt_dataset_load(path, need, verifier, out, err);
+}
+
+static tlt_status open_data(tlt_session *s, tlt_err *err) {
+  const tlt_train_config *c = s->config;
+  size_t held = (size_t)c->eval.count;
+  bool evaluate = c->eval.every > 0;
+  tlt_status status = c->data.task
+                          ? generate(&c->data, TLT_SPLIT_RL, (size_t)c->data.count, &s->data, err)
+                          : load(c, c->data.file, &s->data, err);
+  if (status != TLT_OK || !evaluate) return status;
+  if (c->eval.file) return load(c, c->eval.file, &s->held, err);
+  if (c->data.task) return generate(&c->data, TLT_SPLIT_EVAL, held, &s->held, err);
+  if (tlt_dataset_count(s->data) <= held)
+    return tlt_fail(err, TLT_EDATA,
+                    "%s: got %zu problems, expected more than the %zu held back for evaluation "
+                    "(eval.count, or eval.file for a file of its own)",
+                    c->data.file, tlt_dataset_count(s->data), held);
+  return TLT_OK;
+}
+
+static tlt_status open_reward(tlt_session *s, tlt_verifier verifier, tlt_err *err) {
+  const tlt_conf_reward *r = &s->config->reward;
+  tlt_reward_options o = {.command = r->command,
+                          .verifier = verifier,
+                          .workers = (int)r->workers,
+                          .timeout_s = r->timeout_s,
+                          .on_error = (tlt_reward_on_error)r->on_error,
+                          .mask_share = r->mask_share};
+  return tlt_reward_open(&o, &s->reward, err);
+}
+
+tlt_status tlt_session_open(tlt_session *s, const tlt_train_config *config, tlt_err *err) {
+  *s = (tlt_session){.config = config};
+  tlt_status status = open_data(s, err);
+  if (status == TLT_OK) status = open_reward(s, tlt_dataset_verifier(s->data), err);
+  if (status == TLT_OK) status = tlt_tokenizer_open(config->common.model, &s->tokenizer, err);
+  if (status == TLT_OK && config->data.chat && !tlt_tokenizer_has_template(s->tokenizer))
+    status = tlt_fail(err, TLT_EDATA, "%s: got a tokenizer without chat template, expected one for "
+                      "data.chat: true", config->common.model);
+  return status;
+}
+
+/* ---- model -------------------------------------------------------------------------------------- */
+
+static tlt_status open_problems(tlt_session *s, tlt_err *err) {
+  const tlt_train_config *c = s->config;
+  bool evaluate = c->eval.every > 0, shared = evaluate && !s->held;
+  size_t count = tlt_dataset_count(s->data), held = shared ? (size_t)c->eval.count : 0;
+  tlt_problem_set_options o = {.to = count - held,
+                               .chat = c->data.chat,
+                               .max_positions = s->model->weights->config.max_positions,
+                               .drop = c->data.too_long == TLT_TOO_LONG_DROP,
+                               .name = c->data.file ? c->data.file : c->data.task};
+  tlt_status status = tlt_problem_set_open(s->data, s->tokenizer, &o, &s->problems, err);
+  if (status == TLT_OK && s->problems.dropped)
+    tlt_log(TLT_LOG_WARN, "%s: %zu of %zu prompts are beyond the context and left out", o.name,
+            s->problems.dropped, o.to);
+  if (status != TLT_OK || !evaluate) return status;
+  const tlt_dataset *from = shared ? s->data : s->held;
+  o.from = shared ? count - held : 0;
+  o.to = tlt_dataset_count(from);
+  if (!shared && o.to > (size_t)c->eval.count) o.to = (size_t)c->eval.count;
+  if (c->eval.file) o.name = c->eval.file;
+  return tlt_problem_set_open(from, s->tokenizer, &o, &s->held_back, err);
+}
+
+tlt_status tlt_session_load(tlt_session *s, const char *numerics, int threads, tlt_err *err) {
+  const tlt_train_config *c = s->config;
+  tlt_model_options o = {.numerics = numerics ? numerics : c->common.numerics, .threads = threads};
+  tlt_status status = tlt_model_open(c->common.model, &o, &s->model, err);
+  if (status == TLT_OK && tlt_tokenizer_vocab(s->tokenizer) > s->model->weights->config.vocab)
+    status = tlt_fail(err, TLT_EDATA, "%s: got a tokenizer with %d ids, expected at most the %d rows "
+                      "of the embedding", c->common.model, tlt_tokenizer_vocab(s->tokenizer),
+                      s->model->weights->config.vocab);
+  if (status == TLT_OK) status = open_problems(s, err);
+  if (status == TLT_OK)
+    status = tlt_shuffle_open(s->problems.n, (uint32_t)c->common.seed, &s->shuffle, err);
+  if (status != TLT_OK) return status;
+  s->eval_max_tokens = (int)(c->eval.max_tokens ? c->eval.max_tokens : c->rollout.max_tokens);
+  tlt_weights_sha256(s->model->weights, s->model_sha256);
+  tlt_numerics_fingerprint(s->model->kernels, s->fingerprint);
+  const tlt_dataset *held = s->held ? s->held : s->data;
+  memcpy(s->held_sha256, tlt_dataset_hash(held), sizeof s->held_sha256);
+  return TLT_OK;
+}
+
+/* ---- the large allocations ---------------------------------------------------------------------- */
+
+static int at_most(int64_t x, int limit) { return x < limit ? (int)x : limit; }
+
+static tlt_trainer_options trainer_options(const tlt_session *s) {
+  const tlt_train_config *c = s->config;
+  int context = s->model->weights->config.max_positions;
+  return (tlt_trainer_options){
+      .micro_tokens = (int)c->gradient.micro_tokens,
+      .max_sample = at_most(s->problems.longest + c->rollout.max_tokens, context),
+      .activation_mb = (size_t)c->gradient.activation_mb};
+}
+
+static tlt_engine_options engine_options(const tlt_session *s) {
+  const tlt_train_config *c = s->config;
+  int context = s->model->weights->config.max_positions;
+  int train = at_most(s->problems.longest + c->rollout.max_tokens, context);
+  int eval = at_most((int64_t)s->held_back.longest + s->eval_max_tokens, context);
+  int64_t train_rows = c->rollout.prompts * c->rollout.samples;
+  int64_t eval_rows = (int64_t)s->held_back.n * c->eval.samples;
+  int64_t rows = train_rows > eval_rows ? train_rows : eval_rows;
+  return (tlt_engine_options){.batch = at_most(rows, (int)c->rollout.batch),
+                              .max_positions = s->held_back.n && eval > train ? eval : train,
+                              .prefill_chunk = (int)c->rollout.prefill_chunk,
+                              .seed = (uint32_t)c->common.seed};
+}
+
+static void announce(const tlt_session *s, const tlt_trainer_options *t, const tlt_trainer_options *f,
+                     const tlt_engine_options *e, const tlt_train_hooks *hooks) {
+  const tlt_model *m = s->model;
+  int threads = tlt_pool_threads(m->pool);
+  tlt_train_memory memory = {.weights = m->weights->bytes,
+                             .training = tlt_trainer_bytes(m->weights, m->kernels, t, threads),
+                             .engine = tlt_engine_bytes(m, e)};
+  if (s->config->algorithm.kl != 0)
+    memory.reference = m->weights->bytes + tlt_trainer_bytes(m->weights, m->kernels, f, threads);
+  memory.total = memory.weights + memory.training + memory.engine + memory.reference;
+  if (hooks->memory) hooks->memory(hooks->context, &memory);
+}
+
+tlt_status tlt_session_allocate(tlt_session *s, const tlt_train_hooks *hooks, tlt_err *err) {
+  const tlt_model *m = s->model;
+  tlt_trainer_options t = trainer_options(s), frozen = t;
+  tlt_engine_options e = engine_options(s);
+  frozen.forward_only = true;
+  announce(s, &t, &frozen, &e, hooks);
+  tlt_status status = tlt_trainer_create(m->weights, m->kernels, m->pool, &t, &s->trainer, err);
+  if (status == TLT_OK && s->config->algorithm.kl != 0) {
+    status = tlt_weights_load(s->config->common.model, m->pool, &s->reference_weights, err);
+    if (status == TLT_OK)
+      status = tlt_trainer_create(s->reference_weights, m->kernels, m->pool, &frozen, &s->reference,
+                                  err);
+  }
+  if (status == TLT_OK) status = tlt_engine_create(s->model, s->tokenizer, &e, &s->engine, err);
+  return status;
+}
+
+void tlt_session_close(tlt_session *s) {
+  tlt_engine_free(s->engine);
+  tlt_trainer_free(s->reference);
+  tlt_trainer_free(s->trainer);
+  tlt_weights_free(s->reference_weights);
+  tlt_shuffle_close(s->shuffle);
+  tlt_problem_set_free(&s->held_back);
+  tlt_problem_set_free(&s->problems);
+  tlt_model_close(s->model);
+  tlt_tokenizer_close(s->tokenizer);
+  tlt_dataset_close(s->held);
+  tlt_dataset_close(s->data);
+  tlt_reward_close(s->reward);
+  *s = (tlt_session){0};
+}

@@ -1,0 +1,40 @@
+/* Everything that a training run holds in memory, opened in the order that finds mistakes cheaply:
+ * reward program, data, tokenizer, model, then the large allocations. */
+#ifndef TLT_RL_SESSION_H
+#define TLT_RL_SESSION_H
+
+#include "model/model.h"
+#include "rl/config.h"
+#include "rl/problem_set.h"
+#include "rl/train.h"
+#include "train/trainer.h"
+
+typedef struct tlt_session {
+  const tlt_train_config *config; /* borrowed */
+  tlt_reward *reward;
+  tlt_dataset *data;
+  tlt_dataset *held; /* NULL: held-back problems are the end of data */
+  tlt_tokenizer *tokenizer;
+  tlt_model *model;
+  tlt_problem_set problems, held_back; /* held_back.n is 0 without evaluation */
+  tlt_shuffle *shuffle;
+  tlt_weights *reference_weights; /* NULL without KL */
+  tlt_trainer *trainer, *reference;
+  tlt_engine *engine;
+  int eval_max_tokens;
+  /* what a checkpoint belongs to */
+  char model_sha256[65], held_sha256[65], fingerprint[65];
+} tlt_session;
+
+/* Reward program, data, tokenizer. Nothing large is taken. */
+tlt_status tlt_session_open(tlt_session *s, const tlt_train_config *config, tlt_err *err);
+
+/* Model on the given numerics path (NULL: as configured), problem sets, identity. */
+tlt_status tlt_session_load(tlt_session *s, const char *numerics, int threads, tlt_err *err);
+
+/* What training and generation will take, then take it. memory may be NULL. */
+tlt_status tlt_session_allocate(tlt_session *s, const tlt_train_hooks *hooks, tlt_err *err);
+
+void tlt_session_close(tlt_session *s); /* zeroed is harmless, also after a failure above */
+
+#endif
