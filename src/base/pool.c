@@ -19,7 +19,7 @@
  * counts workers that have not finished the current generation; the owner returns at 0. */
 struct tlt_pool {
   int threads;
-  tlt_task task;
+  tlt_pool_task task;
   void *context;
   int64_t items;
   _Alignas(64) _Atomic int64_t next;
@@ -138,7 +138,7 @@ void tlt_pool_free(tlt_pool *pool) {
 
 int tlt_pool_threads(const tlt_pool *pool) { return pool->threads; }
 
-void tlt_pool_run(tlt_pool *pool, tlt_task task, void *context, int64_t items) {
+void tlt_pool_run(tlt_pool *pool, tlt_pool_task task, void *context, int64_t items) {
   if (items <= 0) return;
   if (pool->threads == 1 || items == 1) {
     for (int64_t i = 0; i < items; i++) task(context, i, 0);

@@ -14,7 +14,7 @@ typedef struct tlt_pool tlt_pool;
 
 /* One item of work. thread: 0 .. tlt_pool_threads-1, for per-thread scratch only; nothing that is
  * computed may depend on it. */
-typedef void (*tlt_task)(void *context, int64_t item, int thread);
+typedef void (*tlt_pool_task)(void *context, int64_t item, int thread);
 
 /* threads: 0 means all cores this process may use. The calling thread is thread 0 of every run. */
 tlt_status tlt_pool_create(int threads, tlt_pool **out, tlt_err *err);
@@ -24,7 +24,7 @@ int tlt_pool_threads(const tlt_pool *pool);
 /* Run task(context, i, thread) for every i in 0 .. items-1, each once, items handed out in
  * ascending order; returns when all are done. Allocates nothing. Not reentrant: one run at a
  * time, never from inside a task. */
-void tlt_pool_run(tlt_pool *pool, tlt_task task, void *context, int64_t items);
+void tlt_pool_run(tlt_pool *pool, tlt_pool_task task, void *context, int64_t items);
 
 /* Set MXCSR as the contract demands in the calling thread; the pool does so in its own. Call it
  * again after initialising a foreign library. */

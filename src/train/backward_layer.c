@@ -30,7 +30,7 @@ static float *partial_at(const tlt_trainer *t, int64_t block) {
   return t->partial + (size_t)block * (size_t)tlt_partial_stride(&t->dim);
 }
 
-static void run_blocks(layer_job *j, tlt_task task) {
+static void run_blocks(layer_job *j, tlt_pool_task task) {
   tlt_pool_run(j->t->pool, task, j, tlt_row_blocks(j->batch->n_rows));
 }
 
