@@ -28,6 +28,7 @@ typedef struct tlt_attn_state {
   int count[MOST_QUERIES]; /* how many of its positions */
   int common;              /* positions that all of them see */
   int panels;              /* of this span that somebody sees */
+  int panels_left;         /* from this span to the end of the sequence */
   const unsigned char *const *panel;
   tlt_unit *q;  /* [d_units][MOST_QUERIES] */
   float *s;     /* [n][TLT_ATTN_SPAN] scores */
@@ -53,8 +54,13 @@ TLT_INLINE const tlt_unit *value_panel(const tlt_attn_state *st, int i) {
 TLT_INLINE void score_block(const tlt_attn_state *st, int i0, const int nq, const int np) {
   for (int g = 0; g < st->panels; g += np) {
     const tlt_unit *k[MOST_PANELS];
+    const char *next[MOST_PANELS];
     tlt_vf acc[MOST_QUERIES][MOST_PANELS];
-    for (int j = 0; j < np; j++) k[j] = key_panel(st, g + j);
+    for (int j = 0; j < np; j++) {
+      int ahead = g + np + j, last = st->panels_left - 1;
+      k[j] = key_panel(st, g + j);
+      next[j] = (const char *)st->panel[ahead < last ? ahead : last];
+    }
     for (int i = 0; i < nq; i++)
       for (int j = 0; j < np; j++) acc[i][j] = tlt_vf_set(0.0f);
     const tlt_unit *q = st->q + i0;
@@ -62,7 +68,8 @@ TLT_INLINE void score_block(const tlt_attn_state *st, int i0, const int nq, cons
 #pragma GCC unroll 4
       for (int j = 0; j < np; j++) {
         const tlt_unit *row = k[j] + u * TLT_KV_BLOCK;
-        _mm_prefetch((const char *)row + st->a->k_bytes, _MM_HINT_T0);
+        _mm_prefetch((const char *)row + st->a->k_bytes, _MM_HINT_T1);
+        _mm_prefetch(next[j] + u * 64, _MM_HINT_T1);
 #pragma GCC unroll 12
         for (int i = 0; i < nq; i++) acc[i][j] = TLT_STEP(acc[i][j], q[i], row);
       }
@@ -192,31 +199,36 @@ static void fold(tlt_attn_state *st, int i, float max, float sum) {
   float *out = st->run_o + st->who[i] * st->dp;
   const float *o = st->o + i * st->dp;
   bool higher = max > run->max;
-  tlt_vf scale = tlt_vf_set(higher ? tlt_expf(run->max - max) : tlt_expf(max - run->max));
+  float factor = tlt_expf(higher ? run->max - max : max - run->max);
+  tlt_vf scale = tlt_vf_set(factor);
   for (int d = 0; d < st->dp; d += TLT_LANES) {
     tlt_vf mine = tlt_vf_add(tlt_vf_load(o + d), tlt_vf_set(0.0f)), old = tlt_vf_load(out + d);
     tlt_vf_store(out + d, higher ? tlt_vf_fma(old, scale, mine) : tlt_vf_fma(mine, scale, old));
   }
-  tlt_lse_fold(run, max, sum);
+  *run = higher ? (tlt_lse){max, fmaf(run->sum, factor, sum)} /* tlt_lse_fold */
+                : (tlt_lse){run->max, fmaf(sum, factor, run->sum)};
 }
 
 /* Lay the queries of this span out by units, queries adjacent. */
 static void stage_queries(tlt_attn_state *st) {
   for (int i = 0; i < st->n; i++) {
     const unsigned char *q = st->a->q[st->who[i]];
-    size_t bytes = (size_t)st->a->head_dim * sizeof(tlt_unit) / TLT_PAIR;
-    for (int u = 0; u < st->d_units; u++) {
-      size_t at = (size_t)u * sizeof(tlt_unit), left = bytes - at;
-      tlt_unit unit = 0;
-      memcpy(&unit, q + at, left < sizeof unit ? left : sizeof unit);
-      st->q[u * MOST_QUERIES + i] = unit;
+    tlt_unit *to = st->q + i;
+    for (int u = 0; u < st->a->head_dim / TLT_PAIR; u++)
+      memcpy(&to[u * MOST_QUERIES], q + (size_t)u * sizeof *to, sizeof *to);
+#if TLT_PAIR == 2
+    if (st->a->head_dim & 1) {
+      tlt_bf16 last;
+      memcpy(&last, q + (size_t)(st->a->head_dim - 1) * sizeof last, sizeof last);
+      to[(st->d_units - 1) * MOST_QUERIES] = last;
     }
+#endif
   }
 }
 
 /* False when no query sees position `first`. */
 static bool open_span(tlt_attn_state *st, int first) {
-  int n = 0, most = 0, least = TLT_ATTN_SPAN;
+  int n = 0, most = 0, least = TLT_ATTN_SPAN, end = 0;
   for (int i = 0; i < st->a->n_q; i++) {
     int left = st->a->visible[i] - first, count = left < TLT_ATTN_SPAN ? left : TLT_ATTN_SPAN;
     if (count <= 0) continue;
@@ -224,11 +236,13 @@ static bool open_span(tlt_attn_state *st, int first) {
     st->count[n++] = count;
     most = count > most ? count : most;
     least = count < least ? count : least;
+    end = left > end ? left : end;
   }
   bool same = n == st->n; /* queries only ever leave */
   st->n = n;
   st->common = least;
   st->panels = (most + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK;
+  st->panels_left = (end + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK;
   st->panel = st->a->panels + first / TLT_KV_BLOCK;
   if (n && !same) stage_queries(st);
   return n > 0;
