@@ -133,6 +133,7 @@ TLT_INLINE tlt_vi tlt_vi_add(tlt_vi x, tlt_vi y) { return TLT_II(_mm256_add_epi3
 TLT_INLINE tlt_vi tlt_vi_sub(tlt_vi x, tlt_vi y) { return TLT_II(_mm256_sub_epi32, x, y); }
 TLT_INLINE tlt_vi tlt_vi_and(tlt_vi x, tlt_vi y) { return TLT_II(_mm256_and_si256, x, y); }
 TLT_INLINE tlt_vi tlt_vi_or(tlt_vi x, tlt_vi y) { return TLT_II(_mm256_or_si256, x, y); }
+TLT_INLINE tlt_vi tlt_vi_xor(tlt_vi x, tlt_vi y) { return TLT_II(_mm256_xor_si256, x, y); }
 TLT_INLINE tlt_vi tlt_vi_sll(tlt_vi x, int n) {
   return (tlt_vi){_mm256_slli_epi32(x.a, n), _mm256_slli_epi32(x.b, n)};
 }
@@ -141,6 +142,39 @@ TLT_INLINE tlt_vi tlt_vi_srl(tlt_vi x, int n) {
 }
 TLT_INLINE tlt_vi tlt_vi_sra(tlt_vi x, int n) {
   return (tlt_vi){_mm256_srai_epi32(x.a, n), _mm256_srai_epi32(x.b, n)};
+}
+
+TLT_INLINE uint32_t tlt_mask16(__m256 a, __m256 b) {
+  return (uint32_t)_mm256_movemask_ps(a) | (uint32_t)_mm256_movemask_ps(b) << 8;
+}
+TLT_INLINE uint32_t tlt_vi_mask_le(tlt_vi x, tlt_vi y) {
+  tlt_vi greater = TLT_II(_mm256_cmpgt_epi32, x, y);
+  return ~tlt_mask16(_mm256_castsi256_ps(greater.a), _mm256_castsi256_ps(greater.b)) & 0xffff;
+}
+TLT_INLINE uint32_t tlt_vf_mask_ge(tlt_vf x, tlt_vf y) {
+  return tlt_mask16(_mm256_cmp_ps(x.a, y.a, _CMP_GE_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_GE_OQ));
+}
+
+TLT_INLINE tlt_vi tlt_vi_mul_even(tlt_vi x, tlt_vi y) { return TLT_II(_mm256_mul_epu32, x, y); }
+TLT_INLINE tlt_vi tlt_vi_high_to_low(tlt_vi x) {
+  return (tlt_vi){_mm256_srli_epi64(x.a, 32), _mm256_srli_epi64(x.b, 32)};
+}
+TLT_INLINE tlt_vi tlt_vi_low_to_high(tlt_vi x) {
+  return (tlt_vi){_mm256_slli_epi64(x.a, 32), _mm256_slli_epi64(x.b, 32)};
+}
+TLT_INLINE tlt_vi tlt_vi_even_odd(tlt_vi x, tlt_vi y) {
+  return (tlt_vi){_mm256_blend_epi32(x.a, y.a, 0xaa), _mm256_blend_epi32(x.b, y.b, 0xaa)};
+}
+
+TLT_INLINE void tlt_vi_transpose4(tlt_vi a[4]) {
+  tlt_vi p = TLT_II(_mm256_unpacklo_epi32, a[0], a[1]);
+  tlt_vi q = TLT_II(_mm256_unpackhi_epi32, a[0], a[1]);
+  tlt_vi r = TLT_II(_mm256_unpacklo_epi32, a[2], a[3]);
+  tlt_vi s = TLT_II(_mm256_unpackhi_epi32, a[2], a[3]);
+  a[0] = TLT_II(_mm256_unpacklo_epi64, p, r);
+  a[1] = TLT_II(_mm256_unpackhi_epi64, p, r);
+  a[2] = TLT_II(_mm256_unpacklo_epi64, q, s);
+  a[3] = TLT_II(_mm256_unpackhi_epi64, q, s);
 }
 
 #endif

@@ -80,8 +80,30 @@ TLT_INLINE tlt_vi tlt_vi_add(tlt_vi a, tlt_vi b) { return _mm512_add_epi32(a, b)
 TLT_INLINE tlt_vi tlt_vi_sub(tlt_vi a, tlt_vi b) { return _mm512_sub_epi32(a, b); }
 TLT_INLINE tlt_vi tlt_vi_and(tlt_vi a, tlt_vi b) { return _mm512_and_si512(a, b); }
 TLT_INLINE tlt_vi tlt_vi_or(tlt_vi a, tlt_vi b) { return _mm512_or_si512(a, b); }
+TLT_INLINE tlt_vi tlt_vi_xor(tlt_vi a, tlt_vi b) { return _mm512_xor_si512(a, b); }
 TLT_INLINE tlt_vi tlt_vi_sll(tlt_vi a, int n) { return _mm512_slli_epi32(a, (unsigned)n); }
 TLT_INLINE tlt_vi tlt_vi_srl(tlt_vi a, int n) { return _mm512_srli_epi32(a, (unsigned)n); }
 TLT_INLINE tlt_vi tlt_vi_sra(tlt_vi a, int n) { return _mm512_srai_epi32(a, (unsigned)n); }
+
+TLT_INLINE uint32_t tlt_vi_mask_le(tlt_vi a, tlt_vi b) { return _mm512_cmple_epi32_mask(a, b); }
+TLT_INLINE uint32_t tlt_vf_mask_ge(tlt_vf a, tlt_vf b) {
+  return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ);
+}
+
+TLT_INLINE tlt_vi tlt_vi_mul_even(tlt_vi a, tlt_vi b) { return _mm512_mul_epu32(a, b); }
+TLT_INLINE tlt_vi tlt_vi_high_to_low(tlt_vi a) { return _mm512_srli_epi64(a, 32); }
+TLT_INLINE tlt_vi tlt_vi_low_to_high(tlt_vi a) { return _mm512_slli_epi64(a, 32); }
+TLT_INLINE tlt_vi tlt_vi_even_odd(tlt_vi a, tlt_vi b) {
+  return _mm512_mask_blend_epi32(0xaaaa, a, b);
+}
+
+TLT_INLINE void tlt_vi_transpose4(tlt_vi a[4]) {
+  __m512i p = _mm512_unpacklo_epi32(a[0], a[1]), q = _mm512_unpackhi_epi32(a[0], a[1]);
+  __m512i r = _mm512_unpacklo_epi32(a[2], a[3]), s = _mm512_unpackhi_epi32(a[2], a[3]);
+  a[0] = _mm512_unpacklo_epi64(p, r);
+  a[1] = _mm512_unpackhi_epi64(p, r);
+  a[2] = _mm512_unpacklo_epi64(q, s);
+  a[3] = _mm512_unpackhi_epi64(q, s);
+}
 
 #endif

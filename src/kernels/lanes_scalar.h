@@ -82,9 +82,48 @@ TLT_INLINE tlt_vi tlt_vi_add(tlt_vi a, tlt_vi b) { TLT_EACH_I(a.v[i] + b.v[i]); 
 TLT_INLINE tlt_vi tlt_vi_sub(tlt_vi a, tlt_vi b) { TLT_EACH_I(a.v[i] - b.v[i]); }
 TLT_INLINE tlt_vi tlt_vi_and(tlt_vi a, tlt_vi b) { TLT_EACH_I(a.v[i] & b.v[i]); }
 TLT_INLINE tlt_vi tlt_vi_or(tlt_vi a, tlt_vi b) { TLT_EACH_I(a.v[i] | b.v[i]); }
+TLT_INLINE tlt_vi tlt_vi_xor(tlt_vi a, tlt_vi b) { TLT_EACH_I(a.v[i] ^ b.v[i]); }
 TLT_INLINE tlt_vi tlt_vi_sll(tlt_vi a, int n) { TLT_EACH_I(a.v[i] << n); }
 TLT_INLINE tlt_vi tlt_vi_srl(tlt_vi a, int n) { TLT_EACH_I(a.v[i] >> n); }
 TLT_INLINE tlt_vi tlt_vi_sra(tlt_vi a, int n) { TLT_EACH_I((uint32_t)((int32_t)a.v[i] >> n)); }
+
+/* Masks: lane i is a <= b as signed integers; lane i is a >= b as floats (false for NaN). */
+TLT_INLINE uint32_t tlt_vi_mask_le(tlt_vi a, tlt_vi b) {
+  uint32_t m = 0;
+  for (int i = 0; i < 16; i++) m |= (uint32_t)((int32_t)a.v[i] <= (int32_t)b.v[i]) << i;
+  return m;
+}
+TLT_INLINE uint32_t tlt_vf_mask_ge(tlt_vf a, tlt_vf b) {
+  uint32_t m = 0;
+  for (int i = 0; i < 16; i++) m |= (uint32_t)(a.v[i] >= b.v[i]) << i;
+  return m;
+}
+
+/* Lanes 2 i and 2 i + 1 as one 64-bit number, the even lane its low half: product of the low halves,
+ * shift right and left by 32; and even lanes of a, odd lanes of b. */
+TLT_INLINE tlt_vi tlt_vi_mul_even(tlt_vi a, tlt_vi b) {
+  for (int i = 0; i < 16; i += 2) {
+    uint64_t p = (uint64_t)a.v[i] * b.v[i];
+    a.v[i] = (uint32_t)p, a.v[i + 1] = (uint32_t)(p >> 32);
+  }
+  return a;
+}
+TLT_INLINE tlt_vi tlt_vi_high_to_low(tlt_vi a) { TLT_EACH_I(i % 2 ? 0 : a.v[i + 1]); }
+TLT_INLINE tlt_vi tlt_vi_low_to_high(tlt_vi a) { TLT_EACH_I(i % 2 ? a.v[i - 1] : 0); }
+TLT_INLINE tlt_vi tlt_vi_even_odd(tlt_vi a, tlt_vi b) { TLT_EACH_I(i % 2 ? b.v[i] : a.v[i]); }
+
+/* Transpose the 4 x 4 matrices that lanes 4 t .. 4 t + 3 of a[0 .. 3] form, for each t. */
+TLT_INLINE void tlt_vi_transpose4(tlt_vi a[4]) {
+  for (int t = 0; t < 16; t += 4) {
+    for (int i = 0; i < 4; i++) {
+      for (int j = i + 1; j < 4; j++) {
+        uint32_t x = a[i].v[t + j];
+        a[i].v[t + j] = a[j].v[t + i];
+        a[j].v[t + i] = x;
+      }
+    }
+  }
+}
 
 #undef TLT_EACH_F
 #undef TLT_EACH_I

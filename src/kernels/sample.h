@@ -18,7 +18,12 @@
 
 #define TLT_GREEDY_BELOW 1e-3f
 #define TLT_WEIGHT_UNIT 0x1p40f /* V 2^40 < 2^63 for any vocabulary below 8 million */
-#define TLT_SAMPLE_TABLES ((size_t)64 << 10) /* bytes of scratch beside 8 per token */
+
+enum { TLT_SAMPLE_CHUNK = 64 }; /* tokens that the vector sampler visits or skips together */
+
+static inline size_t tlt_sample_chunks(int vocab) {
+  return ((size_t)vocab + TLT_SAMPLE_CHUNK - 1) / TLT_SAMPLE_CHUNK;
+}
 
 static inline float tlt_sample_weight(float s, float m) {
   return s == m ? 1.0f : tlt_expf(s - m);
@@ -35,6 +40,11 @@ static inline uint64_t tlt_sample_cut(float top_p, uint64_t total) {
 
 static inline bool tlt_sample_filters(const tlt_sampling *how) {
   return how->top_k > 0 || how->top_p < 1.0f || how->min_p > 0.0f;
+}
+
+/* The largest token stays at any min_p. */
+static inline float tlt_sample_min_p(const tlt_sampling *how) {
+  return how->min_p > 1.0f ? 1.0f : how->min_p;
 }
 
 static inline float tlt_sample_noise(const tlt_draw *d, int v) {

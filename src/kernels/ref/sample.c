@@ -10,8 +10,11 @@ typedef struct token {
   int32_t id;
 } token;
 
+/* Chunk maxima, then four arrays of the vector sampler's filters (the reference takes two of them)
+ * and a table of 2048 64-bit sums. */
 size_t tlt_sample_scratch_bytes(int vocab) {
-  return ((size_t)vocab * sizeof(token) + TLT_SAMPLE_TABLES + 63) & ~(size_t)63;
+  size_t chunks = tlt_sample_chunks(vocab);
+  return (chunks + 15) / 16 * 64 + 4 * chunks * TLT_SAMPLE_CHUNK * sizeof(float) + 2048 * 8;
 }
 
 /* Descending s, then ascending id. */
@@ -57,9 +60,9 @@ int32_t tlt_sample_reference(const float *logits, int n, const tlt_sampling *how
     count = kept_tokens(t, count, how);
   }
   token best = {0, -1};
-  float m = t[0].s; /* the largest wherever there are filters */
+  float m = t[0].s, min_p = tlt_sample_min_p(how); /* m: the largest wherever there are filters */
   for (int i = 0; i < count; i++) {
-    if (how->min_p > 0.0f && tlt_sample_weight(t[i].s, m) < how->min_p) continue;
+    if (min_p > 0.0f && tlt_sample_weight(t[i].s, m) < min_p) continue;
     token now = {t[i].s + tlt_sample_noise(draw, t[i].id), t[i].id};
     if (best.id < 0 || by_score(&now, &best) < 0) best = now;
   }
