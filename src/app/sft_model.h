@@ -13,6 +13,7 @@ typedef struct tlt_sft_model {
   char tokenizer_dir[4096];
   tlt_model *model;
   tlt_trainer *trainer;
+  char start_sha256[65]; /* of the weights before training */
   tlt_shuffle *order;
   tlt_sft_stream stream;
   /* evaluation; problems.n is 0 without */
