@@ -46,6 +46,9 @@ typedef struct tlt_groups {
   tlt_group *group;
 } tlt_groups;
 
+/* Highest rollout index of training; evaluation uses those above (evaluate.h). */
+#define TLT_ROLLOUT_MAX INT64_C(0x7fffffff)
+
 void tlt_groups_free(tlt_groups *g); /* zeroed is harmless */
 
 /* SHA-256 over (rollout, sample, length, tokens, log-probabilities) of every answer in order. */

@@ -65,6 +65,7 @@ tlt_status tlt_rundir_open(tlt_rundir *r, const char *path, tlt_resume resume, t
   if (s == TLT_OK && foreign[0])
     s = tlt_fail(err, TLT_EUSAGE, "%s: got a directory with %s in it, expected an empty one or a run",
                  path, foreign);
+  r->created = !tlt_path_exists(path);
   if (s == TLT_OK) s = tlt_dir_make(path, err);
   if (s == TLT_OK) s = tlt_lock_acquire(path, &r->lock, err);
   if (s == TLT_OK && r->used && resume == TLT_RESUME_NO)
@@ -81,6 +82,16 @@ tlt_status tlt_rundir_open(tlt_rundir *r, const char *path, tlt_resume resume, t
 void tlt_rundir_close(tlt_rundir *r) {
   tlt_lock_release(r->lock);
   r->lock = NULL;
+}
+
+void tlt_rundir_discard(tlt_rundir *r) {
+  if (!r->path[0] || r->used) return;
+  char lock[TLT_PATH_MAX];
+  tlt_path_join(lock, r->path, "lock");
+  tlt_path_remove(r->rollouts, NULL);
+  tlt_path_remove(r->checkpoints, NULL);
+  tlt_path_remove(lock, NULL);
+  if (r->created) tlt_path_remove(r->path, NULL);
 }
 
 void tlt_rundir_rollout_path(const tlt_rundir *r, int64_t step, char out[TLT_PATH_MAX]) {

@@ -13,7 +13,8 @@
 typedef struct tlt_rundir {
   char path[TLT_PATH_MAX], checkpoints[TLT_PATH_MAX], rollouts[TLT_PATH_MAX], final[TLT_PATH_MAX];
   char config[TLT_PATH_MAX];
-  bool used; /* a run was started here before */
+  bool used;    /* a run was started here before */
+  bool created; /* the directory was not there before */
   tlt_lock *lock;
 } tlt_rundir;
 
@@ -25,6 +26,9 @@ void tlt_rundir_default(char out[TLT_PATH_MAX], const char *config);
  * TLT_EIO: locked by another process (with its id), not writable. */
 tlt_status tlt_rundir_open(tlt_rundir *r, const char *path, tlt_resume resume, tlt_err *err);
 void tlt_rundir_close(tlt_rundir *r); /* zeroed is harmless */
+
+/* Undo what opening an unused directory left in it, for a run that could not start. */
+void tlt_rundir_discard(tlt_rundir *r);
 
 /* Remove rollout files of steps above last_step. */
 tlt_status tlt_rundir_cut_rollouts(const tlt_rundir *r, int64_t last_step, tlt_err *err);

@@ -1,45 +1,18 @@
 #include "rl/session.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include <stdio.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "tasks/task.h"
 
-enum { SETTINGS_MAX = 64, SETTING_NAME_MAX = 64 };
-
 /* ---- data ------------------------------------------------------------------------------------- */
-
-/* "name=value,name=value" to settings whose names live in room. */
-static tlt_status parse_settings(const char *text, tlt_task_setting *settings, size_t *n,
-                                 char room[][SETTING_NAME_MAX], tlt_err *err) {
-  *n = 0;
-  while (text && *text) {
-    const char *equals = strchr(text, '='), *comma = strchr(text, ',');
-    if (!comma) comma = text + strlen(text);
-    char *end = NULL;
-    bool good = equals && equals < comma && equals - text < SETTING_NAME_MAX && *n < SETTINGS_MAX;
-    long long value = good ? strtoll(equals + 1, &end, 10) : 0;
-    if (!good || end != comma || end == equals + 1)
-      return tlt_fail(err, TLT_EUSAGE, "data.options: got %.80s, expected name: integer", text);
-    memcpy(room[*n], text, (size_t)(equals - text));
-    room[*n][equals - text] = 0;
-    settings[*n] = (tlt_task_setting){room[*n], value};
-    *n += 1;
-    text = *comma ? comma + 1 : comma;
-  }
-  return TLT_OK;
-}
 
 static tlt_status generate(const tlt_conf_data *d, tlt_split split, size_t count, tlt_dataset **out,
                            tlt_err *err) {
-  tlt_task_setting settings[SETTINGS_MAX];
-  char names[SETTINGS_MAX][SETTING_NAME_MAX];
-  size_t n = 0;
   tlt_task *task = NULL;
-  tlt_status s = parse_settings(d->options, settings, &n, names, err);
-  if (s == TLT_OK) s = tlt_task_open(d->task, settings, n, split, (uint32_t)d->seed, false, &task, err);
+  tlt_status s =
+      tlt_task_open_options(d->task, d->options, split, (uint32_t)d->seed, false, &task, err);
   if (s == TLT_OK) s = tlt_dataset_generate(task, count, out, err);
   tlt_task_close(task);
   return s;
@@ -106,7 +79,7 @@ static tlt_status open_problems(tlt_session *s, tlt_err *err) {
                                .name = c->data.file ? c->data.file : c->data.task};
   tlt_status status = tlt_problem_set_open(s->data, s->tokenizer, &o, &s->problems, err);
   if (status == TLT_OK && s->problems.dropped)
-    tlt_log(TLT_LOG_WARN, "%s: %zu of %zu prompts are beyond the context and left out", o.name,
+    tlt_log_write(TLT_LOG_WARN, "%s: %zu of %zu prompts are beyond the context and left out", o.name,
             s->problems.dropped, o.to);
   if (status != TLT_OK || !evaluate) return status;
   const tlt_dataset *from = shared ? s->data : s->held;
@@ -130,11 +103,10 @@ tlt_status tlt_session_load(tlt_session *s, const char *numerics, int threads, t
     status = tlt_shuffle_open(s->problems.n, (uint32_t)c->common.seed, &s->shuffle, err);
   if (status != TLT_OK) return status;
   s->eval_max_tokens = (int)(c->eval.max_tokens ? c->eval.max_tokens : c->rollout.max_tokens);
-  tlt_weights_sha256(s->model->weights, s->model_sha256);
+  snprintf(s->data_sha256, sizeof s->data_sha256, "%s", tlt_dataset_hash(s->data));
+  snprintf(s->held_sha256, sizeof s->held_sha256, "%s", tlt_dataset_hash(s->held ? s->held : s->data));
   tlt_numerics_fingerprint(s->model->kernels, s->fingerprint);
-  const tlt_dataset *held = s->held ? s->held : s->data;
-  memcpy(s->held_sha256, tlt_dataset_hash(held), sizeof s->held_sha256);
-  return TLT_OK;
+  return tlt_weights_sha256(s->model->weights, s->model_sha256, err);
 }
 
 /* ---- the large allocations ---------------------------------------------------------------------- */

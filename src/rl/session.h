@@ -7,6 +7,8 @@
 #include "rl/config.h"
 #include "rl/problem_set.h"
 #include "rl/train.h"
+#include "tasks/reward.h"
+#include "tlt/engine.h"
 #include "train/trainer.h"
 
 typedef struct tlt_session {
@@ -23,7 +25,7 @@ typedef struct tlt_session {
   tlt_engine *engine;
   int eval_max_tokens;
   /* what a checkpoint belongs to */
-  char model_sha256[65], held_sha256[65], fingerprint[65];
+  char model_sha256[65], data_sha256[65], held_sha256[65], fingerprint[65];
 } tlt_session;
 
 /* Reward program, data, tokenizer. Nothing large is taken. */

@@ -1,0 +1,229 @@
+#include "rl/train.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "rl/evaluate.h"
+#include "rl/loop.h"
+
+tlt_status tlt_resume_find(const char *name, tlt_resume *out, tlt_err *err) {
+  if (!name || !*name) *out = TLT_RESUME_YES;
+  else if (!strcmp(name, "last-good")) *out = TLT_RESUME_LAST_GOOD;
+  else if (!strcmp(name, "changed")) *out = TLT_RESUME_CHANGED;
+  else return tlt_fail(err, TLT_EUSAGE, "--resume: got %s, expected nothing, last-good or changed", name);
+  return TLT_OK;
+}
+
+/* One call of tlt_train. */
+typedef struct job {
+  const tlt_train_options *options;
+  tlt_train_hooks hooks;
+  tlt_stop *stop;
+  tlt_train_summary summary;
+  tlt_train_config config;
+  bool configured, started; /* started: the run directory says so */
+  tlt_rundir dir;
+  tlt_ckpt_reader *checkpoint; /* to go on from; NULL: from the beginning */
+  tlt_run_state state;
+  tlt_session session;
+  double from;
+} job;
+
+/* ---- before anything large --------------------------------------------------------------------- */
+
+static tlt_status configure(job *j, tlt_err *err) {
+  const tlt_train_options *o = j->options;
+  char run[TLT_PATH_MAX];
+  tlt_status s = tlt_train_config_load(o->config, o->sets, o->n_sets, &j->config, err);
+  if (s != TLT_OK) return s;
+  j->configured = true;
+  if (o->threads >= 0) j->config.common.threads = o->threads;
+  if (o->numerics) {
+    tlt_free(j->config.common.numerics);
+    j->config.common.numerics = tlt_strdup(o->numerics);
+    if (!j->config.common.numerics) return tlt_fail_nomem(err, "configuration", strlen(o->numerics));
+  }
+  const tlt_conf_rollout *r = &j->config.rollout;
+  if (r->top_p < 1 || r->top_k > 0 || r->min_p > 0)
+    tlt_log_write(TLT_LOG_WARN, "rollout.top_p, top_k or min_p is active: gradients are those of the "
+                  "unfiltered distribution, not of the one sampled from");
+  tlt_rundir_default(run, o->config);
+  s = tlt_rundir_open(&j->dir, o->run ? o->run : run, o->resume, err);
+  if (s != TLT_OK) j->dir = (tlt_rundir){0};
+  return s;
+}
+
+static tlt_status find_checkpoint(job *j, tlt_err *err) {
+  tlt_resume resume = j->options->resume;
+  if (!j->dir.used) return TLT_OK;
+  tlt_status s = tlt_state_open(&j->dir, resume, &j->checkpoint, &j->state, err);
+  if (s == TLT_OK && !j->checkpoint)
+    tlt_log_write(TLT_LOG_INFO, "%s has no checkpoint yet: starting from the beginning", j->dir.path);
+  if (s == TLT_OK && j->checkpoint)
+    s = tlt_state_check_config(j->checkpoint, &j->config, resume, err);
+  return s;
+}
+
+static bool is_complete(const job *j) {
+  char weights[TLT_PATH_MAX];
+  tlt_path_join(weights, j->dir.final, "config.json");
+  return j->checkpoint && j->state.step >= j->config.steps && tlt_path_exists(weights);
+}
+
+/* ---- opening --------------------------------------------------------------------------------------- */
+
+/* `auto` means the checkpoint's path where the processor has it. */
+static tlt_status load_model(job *j, tlt_err *err) {
+  int threads = (int)j->config.common.threads;
+  bool follow = j->checkpoint && !strcmp(j->config.common.numerics, "auto");
+  const char *path = follow ? tlt_state_numerics(j->checkpoint) : NULL;
+  const tlt_kernels *kernels;
+  if (path && tlt_kernels_choose(path, &kernels, NULL) != TLT_OK) {
+    if (j->options->resume != TLT_RESUME_CHANGED)
+      return tlt_fail(err, TLT_ECHECKPOINT,
+                      "resume: got a processor without the checkpoint's numerics path %s "
+                      "(--resume=changed goes on with another)", path);
+    path = NULL;
+  }
+  return tlt_session_load(&j->session, path, threads, err);
+}
+
+static tlt_status open_all(job *j, tlt_err *err) {
+  tlt_status s = tlt_session_open(&j->session, &j->config, err);
+  if (s == TLT_OK) s = load_model(j, err);
+  if (s == TLT_OK && j->checkpoint)
+    s = tlt_state_check_identity(j->checkpoint, &j->session, j->options->resume, err);
+  if (s == TLT_OK) s = tlt_session_allocate(&j->session, &j->hooks, err);
+  if (s == TLT_OK && j->checkpoint) {
+    s = tlt_state_restore(j->checkpoint, j->session.trainer, err);
+    tlt_log_write(TLT_LOG_INFO, "going on after step %lld of %lld", (long long)j->state.step,
+                  (long long)j->config.steps);
+  }
+  return s;
+}
+
+/* From here on the directory is a run. */
+static tlt_status start(job *j, void **metrics, tlt_err *err) {
+  int64_t last = j->checkpoint ? j->state.step : -1;
+  tlt_text text = {0};
+  tlt_yaml_write(&tlt_train_schema, &j->config, true, &text);
+  tlt_status s = tlt_text_check(&text, err);
+  if (s == TLT_OK) s = tlt_file_store(j->dir.config, text.data, text.n, err);
+  tlt_text_free(&text);
+  if (s != TLT_OK) return s;
+  j->started = true;
+  s = tlt_rundir_cut_rollouts(&j->dir, last, err);
+  if (s == TLT_OK && j->hooks.metrics) s = j->hooks.metrics->open(j->dir.path, last, metrics, err);
+  return s;
+}
+
+/* ---- the end ------------------------------------------------------------------------------------- */
+
+static void summarize_eval(job *j) {
+  const tlt_eval_memory *a = &j->state.first, *b = &j->state.last;
+  tlt_train_summary *s = &j->summary;
+  s->best_step = j->state.best_step;
+  s->best_accuracy = j->state.best_accuracy;
+  s->has_eval = a->right && b->right && a->n == b->n && a->samples == b->samples;
+  if (!s->has_eval) return;
+  s->accuracy_first = tlt_eval_pass(a->right, a->n, a->samples, 1);
+  s->accuracy_last = tlt_eval_pass(b->right, b->n, b->samples, 1);
+  s->gain = tlt_eval_gain(a->right, b->right, a->n, a->samples);
+  s->eval_length_first = a->mean_length;
+  s->eval_length_last = b->mean_length;
+  s->eval_problems = (int64_t)a->n;
+  s->eval_samples = a->samples;
+}
+
+static void summarize(job *j, tlt_status status) {
+  tlt_train_summary *s = &j->summary;
+  summarize_eval(j);
+  s->steps_done = j->state.step;
+  s->steps_total = j->config.steps;
+  s->seconds_total = tlt_now() - j->from;
+  memcpy(s->weights_sha256, j->state.weights_sha256, sizeof s->weights_sha256);
+  snprintf(s->run, sizeof s->run, "%s", j->dir.path);
+  if (status == TLT_OK) snprintf(s->final, sizeof s->final, "%s", j->dir.final);
+}
+
+static tlt_status save_final(job *j, tlt_err *err) {
+  tlt_status s = tlt_dir_make(j->dir.final, err);
+  if (s != TLT_OK) return s;
+  return tlt_weights_save(j->session.model->weights, j->dir.final, j->config.common.model, err);
+}
+
+static tlt_status run(job *j, tlt_err *err) {
+  void *metrics = NULL;
+  tlt_status s = start(j, &metrics, err);
+  tlt_loop loop = {.session = &j->session,
+                   .dir = &j->dir,
+                   .state = &j->state,
+                   .hooks = &j->hooks,
+                   .metrics = metrics,
+                   .stop = j->stop,
+                   .summary = &j->summary,
+                   .saved = j->checkpoint ? j->state.step : -1};
+  j->summary.seconds_load = tlt_now() - j->from;
+  if (s == TLT_OK) s = tlt_loop_run(&loop, err);
+  if (j->hooks.metrics) {
+    tlt_status closed = j->hooks.metrics->close(metrics, s == TLT_OK ? err : NULL);
+    if (s == TLT_OK) s = closed;
+  }
+  return s == TLT_OK ? save_final(j, err) : s;
+}
+
+/* status.json of a run that has come to an end; a failure to write it is no new failure. */
+static void record_end(const job *j, tlt_status s, const tlt_err *err) {
+  tlt_run_status status = {.state = s == TLT_OK         ? "finished"
+                                    : s == TLT_ESTOPPED ? "stopped"
+                                                        : "failed",
+                           .step = j->state.step,
+                           .steps = j->config.steps,
+                           .exit_code = tlt_status_exit_code(s),
+                           .reason = s == TLT_OK ? NULL : err->text};
+  tlt_rundir_status(&j->dir, &status, NULL);
+}
+
+static tlt_status work(job *j, tlt_err *err) {
+  tlt_status s = configure(j, err);
+  if (s == TLT_OK) s = find_checkpoint(j, err);
+  if (s == TLT_OK && is_complete(j)) {
+    j->summary.already_complete = true;
+    return TLT_OK;
+  }
+  if (s == TLT_OK) s = open_all(j, err);
+  if (s == TLT_OK) s = run(j, err);
+  if (s == TLT_ESTOPPED) {
+    char text[TLT_ERR_TEXT];
+    snprintf(text, sizeof text, "%s", err->text);
+    tlt_fail(err, s, "%.400s; go on with: tlt train %.200s --run %.200s --resume", text,
+             j->options->config, j->dir.path);
+  }
+  return s;
+}
+
+tlt_status tlt_train(const tlt_train_options *options, const tlt_train_hooks *hooks, tlt_stop *stop,
+                     tlt_train_summary *summary, tlt_err *err) {
+  tlt_err own = {0};
+  if (!err) err = &own;
+  job *j = tlt_calloc(1, sizeof *j);
+  if (!j) return tlt_fail_nomem(err, "training", sizeof *j);
+  *j = (job){.options = options, .stop = stop, .from = tlt_now(), .state.best_step = -1};
+  j->summary.best_step = -1;
+  if (hooks) j->hooks = *hooks;
+  tlt_status s = work(j, err);
+  if (j->started) record_end(j, s, err);
+  if (s != TLT_OK && !j->started) tlt_rundir_discard(&j->dir);
+  if (s == TLT_OK || s == TLT_ESTOPPED) summarize(j, s);
+  if (summary) *summary = j->summary;
+  tlt_session_close(&j->session);
+  tlt_ckpt_close(j->checkpoint);
+  tlt_run_state_free(&j->state);
+  tlt_rundir_close(&j->dir);
+  if (j->configured) tlt_train_config_free(&j->config);
+  tlt_free(j);
+  return s;
+}
