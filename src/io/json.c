@@ -14,8 +14,17 @@
 
 /* ---- Parsing ---- */
 
+/* jansson reports running out of memory as any syntax error: noted here instead. */
+static _Thread_local bool out_of_memory;
+
+static void *allocate(size_t bytes) {
+  void *p = tlt_malloc(bytes);
+  if (!p) out_of_memory = true;
+  return p;
+}
+
 static void use_our_allocator(void) {
-  json_set_alloc_funcs(tlt_malloc, tlt_free);
+  json_set_alloc_funcs(allocate, tlt_free);
 }
 
 static void where(const char *file, long line, char *out, size_t size) {
@@ -70,9 +79,10 @@ tlt_status tlt_json_parse(const char *text, size_t n, const char *file, long lin
     return tlt_fail(err, TLT_EDATA, "%s: offset %zu: got nesting over %d levels", place, offset,
                     TLT_JSON_DEPTH_MAX);
   json_error_t problem;
+  out_of_memory = false;
   *out = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &problem);
   if (*out) return TLT_OK;
-  if (json_error_code(&problem) == json_error_out_of_memory) return tlt_fail_nomem(err, place, n);
+  if (out_of_memory) return tlt_fail_nomem(err, place, n);
   if (line <= 0) snprintf(place, sizeof place, "%s:%d", file, problem.line);
   return tlt_fail(err, TLT_EDATA, "%s: offset %d: %s", place, problem.position, problem.text);
 }
