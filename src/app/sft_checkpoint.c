@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "rl/state.h"
 
 static const char *const identity_names[] = {"data_sha256", "model_sha256", "fingerprint"};

@@ -80,8 +80,7 @@ static tlt_status create_random(tlt_sft_model *m, const tlt_sft_config *c, const
                     c->init.config, config.vocab, vocab);
   }
   s = tlt_model_create(&config, o, &m->model, err);
-  if (s == TLT_OK) tlt_weights_init(m->model->weights, (uint32_t)c->common.seed);
-  return s;
+  return s == TLT_OK ? tlt_weights_init(m->model->weights, (uint32_t)c->common.seed, err) : s;
 }
 
 static tlt_status open_weights(tlt_sft_model *m, const tlt_sft_config *c, const char *numerics,
@@ -183,7 +182,7 @@ tlt_status tlt_sft_model_open(tlt_sft_model *m, const tlt_sft_config *c, const c
   if (s == TLT_OK) s = open_weights(m, c, numerics, threads, err);
   if (s == TLT_OK && evaluate) s = open_held_back(m, c, err);
   if (s == TLT_OK) s = tlt_shuffle_open(m->source.count, (uint32_t)c->common.seed, &m->order, err);
-  if (s == TLT_OK) tlt_weights_sha256(m->model->weights, m->start_sha256);
+  if (s == TLT_OK) s = tlt_weights_sha256(m->model->weights, m->start_sha256, err);
   if (s == TLT_OK) s = allocate(m, c, hook, context, err);
   if (s != TLT_OK) return s;
   const tlt_config *mc = &m->model->weights->config;

@@ -22,5 +22,5 @@ void tlt_print_version(void) {
   const tlt_kernels *k;
   if (tlt_kernels_choose("auto", &k, NULL) == TLT_OK)
     printf("\nnumerics: %s (%s)", tlt_numerics_name(k->numerics), tlt_isa_name(k->isa));
-  printf("\ncheckpoint format: %d\n", TLT_CHECKPOINT_FORMAT);
+  printf("\ncheckpoint format: %d\n", TLT_CKPT_FORMAT);
 }
