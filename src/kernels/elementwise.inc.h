@@ -103,18 +103,20 @@ void TLT_NAME(tlt_silu_mul_bf16)(const float *gate, const float *up, int n, void
 
 /* NaN logits are skipped by the maximum and make the sum NaN; a chunk of -inf sums to 0. */
 void TLT_NAME(tlt_lse_chunk)(const float *x, int n, float temperature, float *max, float *sum) {
-  tlt_vf low = tlt_vf_set(-INFINITY), top = low, t = tlt_vf_set(tlt_lse_temperature(temperature));
+  float scaled[TLT_VOCAB_CHUNK];
+  tlt_vf low = tlt_vf_set(-INFINITY), top = low;
+  tlt_vf t = tlt_vf_set(tlt_lse_temperature(temperature));
+  bool divide = temperature != 1.0f;
   for (int i = 0; i < n; i += TLT_LANES) {
     int m = tlt_lanes_of((size_t)(n - i));
-    tlt_vf v = tlt_vf_first_n(m, tlt_vf_div(tlt_vf_load_n(x + i, m), t), low);
+    tlt_vf v = tlt_vf_first_n(m, tlt_vf_load_n(x + i, m), low);
+    if (divide) v = tlt_vf_div(v, t);
+    tlt_vf_store(scaled + i, v);
     top = tlt_vf_max(v, top);
   }
   *max = tlt_vf_hmax(top);
   tlt_vf shift = tlt_vf_set(*max == -INFINITY ? 0.0f : *max), s = tlt_vf_set(0.0f);
-  for (int i = 0; i < n; i += TLT_LANES) {
-    int m = tlt_lanes_of((size_t)(n - i));
-    tlt_vf v = tlt_vf_first_n(m, tlt_vf_div(tlt_vf_load_n(x + i, m), t), low);
-    s = tlt_vf_add(s, tlt_vexp(tlt_vf_sub(v, shift)));
-  }
+  for (int i = 0; i < n; i += TLT_LANES)
+    s = tlt_vf_add(s, tlt_vexp(tlt_vf_sub(tlt_vf_load(scaled + i), shift)));
   *sum = tlt_vf_sum(s);
 }

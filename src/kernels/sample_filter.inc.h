@@ -80,8 +80,9 @@ static uint64_t total_units(const float *score, int n, float top) {
   return total;
 }
 
-/* Collect scores from `least` up. */
-static void collect(candidates *c, const float *score, int n, const float *chunk_max, float least) {
+/* Collect scores from `least` up that pass the cut of f. */
+static void collect(candidates *c, const float *score, int n, const float *chunk_max, float least,
+                    const tlt_filter *f) {
   c->count = 0;
   for (int base = 0; base < n; base += TLT_SAMPLE_CHUNK) {
     if (chunk_max[base / TLT_SAMPLE_CHUNK] < least) continue;
@@ -89,8 +90,10 @@ static void collect(candidates *c, const float *score, int n, const float *chunk
       int k = tlt_lanes_of((size_t)(n - i));
       uint32_t in = tlt_vf_mask_ge(tlt_vf_load_n(score + i, k), tlt_vf_set(least));
       for (in &= (1u << k) - 1; in; in &= in - 1) {
-        c->id[c->count] = i + __builtin_ctz(in);
-        c->score[c->count++] = score[i + __builtin_ctz(in)];
+        int v = i + __builtin_ctz(in);
+        if (score[v] == f->floor && v > f->last_id) continue;
+        c->id[c->count] = v;
+        c->score[c->count++] = score[v];
       }
     }
   }
@@ -106,50 +109,62 @@ static uint64_t weight_of(const candidates *c, int i) {
   return c->weight ? (uint64_t)(c->weight[i] * TLT_WEIGHT_UNIT) : 1;
 }
 
-/* Of the candidates whose key agrees with `prefix` in `mask`: the digit at `shift` in which the sum of
- * weights from the largest down reaches *target, or -1; *target loses what lies above that digit. */
-static int select_digit(const candidates *c, uint32_t prefix, uint32_t mask, int shift, int bins,
-                        uint64_t *target) {
+/* Digits of selection, most significant first. Digit 0 counts 1/64 nats below the largest score from
+ * above (the ordering is that of the key, since rounding is monotone) and separates most tokens that
+ * matter; the rest are the bits of the key. */
+enum { SELECT_DIGITS = 4 };
+
+static uint32_t digit_of(float s, float top, int d) {
+  static const int shift[SELECT_DIGITS] = {0, 21, 10, 0};
+  static const uint32_t mask[SELECT_DIGITS] = {0, 2047, 2047, 1023};
+  if (d > 0) return order_key(s) >> shift[d] & mask[d];
+  float below = (top - s) * 64.0f;
+  return below < (float)(SELECT_BINS - 1) ? SELECT_BINS - 1 - (uint32_t)below : 0;
+}
+
+/* The d-th digit in which the sum of weights from the largest down reaches *target, or -1; *target
+ * loses what lies above that digit. */
+static int select_digit(const candidates *c, float top, int d, uint64_t *target) {
   memset(c->table, 0, SELECT_BINS * sizeof *c->table);
-  for (int i = 0; i < c->count; i++) {
-    uint32_t key = order_key(c->score[i]);
-    if ((key & mask) == prefix) c->table[key >> shift & (uint32_t)(bins - 1)] += weight_of(c, i);
-  }
-  for (int b = bins - 1; b >= 0; b--) {
+  for (int i = 0; i < c->count; i++) c->table[digit_of(c->score[i], top, d)] += weight_of(c, i);
+  for (int b = SELECT_BINS - 1; b >= 0; b--) {
     if (c->table[b] >= *target) return b;
     *target -= c->table[b];
   }
   return -1;
 }
 
-/* Cut behind the first token, from the largest down, at which the weights reach target >= 1. No cut
- * when all together do not. */
-static void cut_at(const candidates *c, uint64_t target, tlt_filter *f) {
-  static const struct {
-    int shift, bins;
-  } digits[] = {{21, 2048}, {10, 2048}, {0, 1024}};
-  uint32_t prefix = 0, mask = 0;
-  for (int d = 0; d < 3; d++) {
-    int digit = select_digit(c, prefix, mask, digits[d].shift, digits[d].bins, &target);
-    if (digit < 0) return;
-    prefix |= (uint32_t)digit << digits[d].shift;
-    mask |= (uint32_t)(digits[d].bins - 1) << digits[d].shift;
-  }
+/* Move the candidates with this digit to the front; c counts only them from here on. */
+static void keep_digit(candidates *c, float top, int d, uint32_t digit) {
+  int kept = 0;
   for (int i = 0; i < c->count; i++) {
-    if (order_key(c->score[i]) != prefix) continue;
-    if (weight_of(c, i) >= target) {
-      f->floor = c->score[i];
-      f->last_id = c->id[i];
-      return;
-    }
-    target -= weight_of(c, i);
+    if (digit_of(c->score[i], top, d) != digit) continue;
+    c->score[kept] = c->score[i];
+    c->id[kept] = c->id[i];
+    if (c->weight) c->weight[kept] = c->weight[i];
+    kept++;
   }
+  c->count = kept;
+}
+
+/* Cut behind the first token, from the largest down, at which the weights reach target >= 1. No cut
+ * when all together do not. Uses the candidates up. */
+static void cut_at(candidates *c, uint64_t target, tlt_filter *f) {
+  for (int d = 0; d < SELECT_DIGITS; d++) {
+    int digit = select_digit(c, f->top, d, &target);
+    if (digit < 0) return;
+    keep_digit(c, f->top, d, (uint32_t)digit);
+  }
+  int i = 0; /* all that are left are equal, in ascending order of id */
+  for (; weight_of(c, i) < target; i++) target -= weight_of(c, i);
+  f->floor = c->score[i];
+  f->last_id = c->id[i];
 }
 
 /* The k-th largest chunk maximum: at least k scores are not below it. */
-static float least_of_top_k(candidates *c, const float *chunk_max, int chunks, int k) {
+static float least_of_top_k(candidates *c, const float *chunk_max, int chunks, int k, float top) {
   if (k > chunks) return -INFINITY;
-  tlt_filter f = {.floor = -INFINITY};
+  tlt_filter f = {.top = top, .floor = -INFINITY};
   c->count = chunks;
   for (int i = 0; i < chunks; i++) {
     c->score[i] = chunk_max[i];
@@ -157,16 +172,6 @@ static float least_of_top_k(candidates *c, const float *chunk_max, int chunks, i
   }
   cut_at(c, (uint64_t)k, &f);
   return f.floor;
-}
-
-static void drop_filtered(candidates *c, const tlt_filter *f) {
-  int kept = 0;
-  for (int i = 0; i < c->count; i++) {
-    if (c->score[i] < f->floor || (c->score[i] == f->floor && c->id[i] > f->last_id)) continue;
-    c->score[kept] = c->score[i];
-    c->id[kept++] = c->id[i];
-  }
-  c->count = kept;
 }
 
 /* top-p over the candidates, which hold every token of weight in the total that can stay. */
@@ -197,14 +202,14 @@ static const float *find_filter(const float *logits, int n, const tlt_sampling *
   f->min_p = tlt_sample_min_p(how);
   bool few = how->top_k > 0 && how->top_k < n;
   if (few) {
-    collect(&c, score, n, chunk_max, least_of_top_k(&c, chunk_max, (int)chunks, how->top_k));
+    float least = least_of_top_k(&c, chunk_max, (int)chunks, how->top_k, f->top);
+    collect(&c, score, n, chunk_max, least, f);
     cut_at(&c, (uint64_t)how->top_k, f);
-    drop_filtered(&c, f);
   }
   if (how->top_p < 1.0f) {
     uint64_t total = few ? 0 : total_units(score, n, f->top);
     double depth = tlt_log(n / (1.0 - (double)how->top_p)) + 1;
-    if (!few) collect(&c, score, n, chunk_max, f->top - (float)depth);
+    collect(&c, score, n, chunk_max, few ? f->floor : f->top - (float)depth, f);
     cut_top_p(&c, score + 3 * padded, total, how->top_p, f);
   }
   if (f->min_p > 0) { /* a floor for skipping chunks; the exact test is in tlt_filter_keeps */
