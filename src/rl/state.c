@@ -35,7 +35,7 @@ static json_t *state_to_json(const tlt_run_state *state, const tlt_session *s, c
       s->data_sha256, "held_sha256", s->held_sha256, "config", config);
 }
 
-static tlt_status save_parts(tlt_ckpt_writer *w, tlt_trainer *t, tlt_err *err) {
+tlt_status tlt_state_save_trainer(tlt_ckpt_writer *w, tlt_trainer *t, tlt_err *err) {
   const char *names[] = {"masters", "moment1", "moment2"};
   const float *data[] = {tlt_trainer_masters(t), tlt_trainer_moment1(t), tlt_trainer_moment2(t)};
   size_t bytes = (size_t)tlt_trainer_elements(t) * sizeof(float);
@@ -58,7 +58,7 @@ tlt_status tlt_state_save(const tlt_rundir *dir, const tlt_run_state *state, con
     status = tlt_fail_nomem(err, "checkpoint state", config.n);
   if (status == TLT_OK) status = tlt_ckpt_create(dir->checkpoints, state->step, &w, err);
   if (status == TLT_OK) {
-    status = save_parts(w, s->trainer, err);
+    status = tlt_state_save_trainer(w, s->trainer, err);
     if (status == TLT_OK) {
       tlt_ckpt_spare(w, state->best_step);
       status = tlt_ckpt_publish(w, json, (int)s->config->checkpoint.keep, err);

@@ -53,6 +53,9 @@ tlt_status tlt_state_check_config(const tlt_ckpt_reader *reader, const tlt_train
 tlt_status tlt_state_check_identity(const tlt_ckpt_reader *reader, const tlt_session *s,
                                     tlt_resume resume, tlt_err *err);
 
+/* The parts masters, moment1, moment2 of a trainer into a checkpoint. */
+tlt_status tlt_state_save_trainer(tlt_ckpt_writer *w, tlt_trainer *t, tlt_err *err);
+
 /* Masters, moments and the optimizer's step count into the trainer. */
 tlt_status tlt_state_restore(tlt_ckpt_reader *reader, tlt_trainer *t, tlt_err *err);
 
