@@ -3,6 +3,7 @@
 #ifdef TLT_FAULTS
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,11 +19,14 @@ typedef struct fault {
 static fault faults[3];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+enum { KILL = -1 }; /* not an error: the process dies before the call, as by SIGKILL */
+
 static int errno_by_name(const char *name) {
   static const struct {
     const char *name;
     int value;
-  } known[] = {{"ENOSPC", ENOSPC}, {"EIO", EIO}, {"EINTR", EINTR}, {"EROFS", EROFS}, {"EACCES", EACCES}};
+  } known[] = {{"ENOSPC", ENOSPC}, {"EIO", EIO},       {"EINTR", EINTR},
+               {"EROFS", EROFS},   {"EACCES", EACCES}, {"KILL", KILL}};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (!strncmp(name, known[i].name, strlen(known[i].name))) return known[i].value;
   return EIO;
@@ -54,6 +58,7 @@ bool tlt_fault_hit(tlt_fault_kind kind, int *error_number) {
   fault *f = &faults[kind];
   long call = atomic_fetch_add(&f->calls, 1) + 1;
   if (!f->at || (f->sticky ? call < f->at : call != f->at)) return false;
+  if (f->error_number == KILL) raise(SIGKILL);
   if (error_number) *error_number = f->error_number;
   return true;
 }

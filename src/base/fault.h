@@ -1,6 +1,7 @@
 /* Fault injection: TLT_FAULT=io:N:ENOSPC,alloc:N,short:N makes the Nth call of that kind fail
- * (with a trailing '+', as in io:N:EIO+, that call and all later ones). Compiled in only with
- * -Dfaults=true; otherwise tlt_fault_hit is constant false. */
+ * (with a trailing '+', as in io:N:EIO+, that call and all later ones; io:N:KILL ends the process
+ * by SIGKILL instead). Compiled in only with -Dfaults=true; otherwise tlt_fault_hit is constant
+ * false. */
 #ifndef TLT_BASE_FAULT_H
 #define TLT_BASE_FAULT_H
 
