@@ -13,7 +13,7 @@
 #include "tasks/reward_internal.h"
 
 static const double MASK_SHARE = 0.01;
-enum { MASK_COUNTED_FROM = 100 };
+enum { MASK_COUNTED_FROM = 100, RETRIES = 1 };
 
 struct tlt_reward {
   tlt_reward_options options;
@@ -105,15 +105,17 @@ static void queue_first(tlt_reward *r, tlt__item *item) {
   r->queue = item;
 }
 
-/* Items of a child that is gone: back to the front of the queue in their order, or given up. */
+/* Items of a child that is gone: back to the front of the queue in their order, each to be alone
+ * from now on. The oldest is blamed, and given up the second time. */
 static tlt_status settle_items(tlt_reward *r, tlt__child *c, const char *words) {
   while (c->n_items) {
     tlt__item *item = tlt__child_take(c, c->n_items - 1);
-    if (item->retried) {
+    item->alone = true;
+    item->failures += c->n_items == 0;
+    if (item->failures > RETRIES) {
       tlt_status status = give_up(r, item, c->why, words);
       if (status != TLT_OK) return status;
     } else {
-      item->retried = true;
       queue_first(r, item);
     }
   }
@@ -154,6 +156,7 @@ static tlt_status take_reply(tlt_reward *r, tlt__child *c, const char *line, siz
   } else {
     tlt__item *item = tlt__child_take(c, i);
     r->restarts_in_row = 0;
+    tlt__child_tighten(c, r->options.timeout_s);
     if (reply.error) {
       char why[TLT__REWARD_WHY];
       snprintf(why, sizeof why, "the program says: %.500s", reply.error);
@@ -186,14 +189,15 @@ static tlt_status take_lines(tlt_reward *r, tlt__child *c) {
   return status;
 }
 
-/* The ready child with the fewest items that may take this one: a retried item is alone. */
+/* The ready child with the fewest items that may take this one: an item that is to be
+ * alone goes into an empty one. */
 static tlt__child *choose_child(tlt_reward *r, const tlt__item *item) {
   tlt__child *best = NULL;
   for (int i = 0; i < r->options.workers; i++) {
     tlt__child *c = &r->children[i];
-    int most = item->retried ? 1 : TLT__REWARD_DEPTH;
+    int most = item->alone ? 1 : TLT__REWARD_DEPTH;
     if (c->state != TLT__CHILD_READY || c->n_items >= most) continue;
-    if (c->n_items && c->items[0]->retried) continue;
+    if (c->n_items && c->items[0]->alone) continue;
     if (!best || c->n_items < best->n_items) best = c;
   }
   return best;

@@ -3,7 +3,7 @@
  * User's program. `workers` long-lived children, JSON lines on stdin and stdout, stderr kept for
  * messages (its last 2 KiB). Each line is an object and at most TLT_REWARD_LINE_MAX bytes:
  *     to the child    {"hello": "tlt", "version": 1}
- *     from the child  {"hello": "NAME", "version": 1}
+ *     from the child  {"hello": "NAME", "version": 1}      any name but "tlt"
  *     to the child    {"id": 12, "prompt": ..., "completion": "...", "answer": ..., "meta": {...}}
  *     from the child  {"id": 12, "reward": 0.5}  or  {"id": 12, "error": "why"}
  * Several items may wait in a child; answers may come in any order. End of stdin means: exit. A
@@ -13,12 +13,13 @@
  * TMPDIR, TZ, PYTHON*, and names starting with TLT_REWARD_), no new privileges, resource limits,
  * and die with the thread that opened them. That is hygiene, not a sandbox.
  *
- * Deadline: the i-th item waiting in a child has i * timeout_s from when it was handed over. A
+ * Deadline: the i-th item waiting in a child has i * timeout_s from when it was handed over or, if
+ * that is sooner, from the child's latest answer. A
  * late, dead or nonsense-speaking child (bad JSON, unknown id, reward not finite or above 1e6) is
- * stopped (SIGTERM, 2 s, SIGKILL to its group) and started again; its unanswered items are retried
- * once, each alone in a child. An item that fails again, or that the child calls an error, ends the
- * run (TLT_REWARD_ABORT) or is masked. TLT_REWARD_RESTARTS starts in a row without an answered item
- * end the run in any case. A score is never invented.
+ * stopped (SIGTERM, 2 s, SIGKILL to its group) and started again; its unanswered items are handed
+ * out again, each alone in a child. An item that was the oldest of a failing child twice, or that
+ * the child calls an error, ends the run (TLT_REWARD_ABORT) or is masked. TLT_REWARD_RESTARTS
+ * starts in a row without an answered item end the run in any case. A score is never invented.
  *
  * Threads: a handle belongs to the thread that opened it. Nothing happens between calls, so call
  * tlt_reward_poll with timeout 0 between engine steps. */

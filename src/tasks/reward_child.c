@@ -55,6 +55,14 @@ tlt__item *tlt__child_take(tlt__child *c, int i) {
   return item;
 }
 
+void tlt__child_tighten(tlt__child *c, double timeout_s) {
+  double end = tlt_now();
+  for (int i = 0; i < c->n_items; i++) {
+    end += timeout_s;
+    if (end < c->items[i]->deadline) c->items[i]->deadline = end;
+  }
+}
+
 void tlt__child_stop(tlt__child *c, const char *format, ...) {
   if (c->state == TLT__CHILD_STOPPING) return;
   va_list args;
@@ -147,7 +155,6 @@ bool tlt__child_line(tlt__child *c, const char **line, size_t *n) {
   return false;
 }
 
-/* The oldest item's deadline comes first only if answers come in order; all are looked at. */
 static void stop_if_late(tlt__child *c, double now) {
   if (c->state == TLT__CHILD_GREETING && now > c->deadline) {
     c->timed_out = true;

@@ -24,7 +24,8 @@ typedef struct tlt__item {
   char *line; /* the request, ends with a newline */
   size_t n;
   double submitted, deadline;
-  bool retried; /* the next failure is its own */
+  bool alone;   /* was in a child that failed: must not share one again */
+  int failures; /* of children, blamed on this item */
 } tlt__item;
 
 typedef enum tlt__child_state {
@@ -90,6 +91,9 @@ bool tlt__child_line(tlt__child *c, const char **line, size_t *n);
 
 /* Take item i out of the child. */
 tlt__item *tlt__child_take(tlt__child *c, int i);
+
+/* After an answer: the i-th item left has at most i * timeout_s from now. */
+void tlt__child_tighten(tlt__child *c, double timeout_s);
 
 /* Begin to end it: SIGTERM now, SIGKILL after two seconds. */
 void tlt__child_stop(tlt__child *c, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -74,6 +74,8 @@ tlt_status tlt__hello_check(const char *line, size_t n, tlt_err *err) {
   tlt_json_node at = tlt_json_top(json, source, 0);
   if (!json_is_object(json)) status = tlt_json_fail(&at, NULL, err, "expected a hello");
   if (status == TLT_OK) status = tlt_json_string(&at, "hello", &name, err);
+  if (status == TLT_OK && !strcmp(name, "tlt"))
+    status = tlt_json_fail(&at, "hello", err, "got our own line back, expected a name");
   if (status == TLT_OK) status = tlt_json_int(&at, "version", 0, INT64_MAX, &version, err);
   if (status == TLT_OK && version != TLT_REWARD_VERSION)
     status = tlt_json_fail(&at, "version", err, "got %lld, expected %d", (long long)version,

@@ -58,7 +58,8 @@ typedef struct tlt_task tlt_task; /* immutable, shared by threads */
 tlt_status tlt_task_open(const char *task, const tlt_task_setting *settings, size_t n_settings,
                          tlt_split split, uint32_t seed, bool traces, tlt_task **out, tlt_err *err);
 
-/* The same with options as "name=value,name=value" (the form TLT_YAML_OPTIONS gives); NULL: none. */
+/* The same with options as "name=value,name=value" (the form TLT_YAML_OPTIONS gives); NULL: none.
+ */
 tlt_status tlt_task_open_options(const char *task, const char *options, tlt_split split,
                                  uint32_t seed, bool traces, tlt_task **out, tlt_err *err);
 void tlt_task_close(tlt_task *t);

@@ -1,21 +1,11 @@
 /* Datasets: loading and its errors, generation, hash, order.
  * Run alone: build/tests/unit/tasks/test_dataset */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-/* cmocka needs the ones above first */
-#include <cmocka.h>
+#include "../io/scratch.h"
 
 #include "base/mem.h"
-#include "io/file.h"
 #include "tasks/problem.h"
 #include "tasks/task.h"
 
-static char folder[] = "/tmp/tlt_dataset_XXXXXX";
 static char path[TLT_PATH_MAX];
 
 static void store(const char *text) {
@@ -116,7 +106,7 @@ static void not_a_file_is_refused(void **state) {
   (void)state;
   tlt_dataset *d;
   tlt_err err = {0};
-  assert_int_not_equal(tlt_dataset_load(folder, TLT_NEED_NOTHING, TLT_VERIFY_EXACT, &d, &err),
+  assert_int_not_equal(tlt_dataset_load(scratch_dir, TLT_NEED_NOTHING, TLT_VERIFY_EXACT, &d, &err),
                        TLT_OK);
   assert_null(d);
   assert_int_equal(
@@ -219,16 +209,10 @@ static void order_is_a_permutation_of_each_epoch(void **state) {
   tlt_shuffle_close(a);
 }
 
-static int make_folder(void **state) {
-  (void)state;
-  if (!mkdtemp(folder)) return -1;
-  tlt_path_join(path, folder, "data.jsonl");
-  return 0;
-}
-
-static int remove_folder(void **state) {
-  (void)state;
-  return tlt_path_remove(folder, NULL) == TLT_OK ? 0 : -1;
+static int open_folder(void **state) {
+  int failed = scratch_open(state);
+  tlt_path_join(path, scratch_dir, "data.jsonl");
+  return failed;
 }
 
 int main(void) {
@@ -240,5 +224,5 @@ int main(void) {
       cmocka_unit_test(exhausted_generator_says_so),
       cmocka_unit_test(order_is_a_permutation_of_each_epoch),
   };
-  return cmocka_run_group_tests(tests, make_folder, remove_folder);
+  return cmocka_run_group_tests(tests, open_folder, scratch_close);
 }
