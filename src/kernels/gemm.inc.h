@@ -37,11 +37,12 @@ TLT_INLINE const void *row_at(const char *const *base, size_t stride, int r, siz
 /* Pairs first .. last-1 of the chains of P panels x R rows. P and R are constants at every use. */
 TLT_INLINE void tile_span(int P, int R, tlt_vf *acc, const char *panel, size_t panel_bytes,
                           const char *const *base, size_t stride, int first, int last,
-                          size_t ahead) {
+                          size_t ahead, size_t far) {
   for (int j = first; j < last; j++) {
     const char *at = panel + (size_t)j * PAIR_BYTES;
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++) _mm_prefetch(at + (size_t)p * panel_bytes + ahead, _MM_HINT_T0);
+    _mm_prefetch(at + far, _MM_HINT_T1);
 #pragma GCC unroll 2
     for (int h = 0; h < HALVES; h++) {
       tlt_gemm_half w[4];
@@ -65,7 +66,8 @@ TLT_INLINE void put_lanes(const tlt_packed *w, int panel, tlt_vf c, float *row, 
   tlt_vf_store_n(row + n0, m, c);
 }
 
-TLT_INLINE void tile(int P, int R, const tlt_packed *w, int panel, const gemm_rows *b, bool add) {
+TLT_INLINE void tile(int P, int R, const tlt_packed *w, int panel, const gemm_rows *b, bool add,
+                     size_t far) {
   tlt_vf acc[24];
   size_t panel_bytes = (size_t)w->pairs * PAIR_BYTES;
   const char *from = (const char *)w->data + (size_t)panel * panel_bytes, *base[4];
@@ -73,22 +75,23 @@ TLT_INLINE void tile(int P, int R, const tlt_packed *w, int panel, const gemm_ro
 #pragma GCC unroll 24
   for (int i = 0; i < P * R; i++) acc[i] = tlt_vf_set(0.0f);
   int main_end = w->pairs > AHEAD_PAIRS ? w->pairs - AHEAD_PAIRS : 0;
-  tile_span(P, R, acc, from, panel_bytes, base, b->stride, 0, main_end, AHEAD);
+  tile_span(P, R, acc, from, panel_bytes, base, b->stride, 0, main_end, AHEAD, far);
   tile_span(P, R, acc, from, panel_bytes, base, b->stride, main_end, w->pairs,
-            AHEAD + (size_t)(P - 1) * panel_bytes);
+            AHEAD + (size_t)(P - 1) * panel_bytes, far);
 #pragma GCC unroll 24
   for (int i = 0; i < P * R; i++)
     put_lanes(w, panel + i / R, acc[i], b->y + (size_t)(i % R) * b->ldy, add);
 }
 
 #define TILE(P, R)                                                                                 \
-  static void tile_##P##_##R(const tlt_packed *w, int panel, const gemm_rows *b, bool add) {       \
-    tile(P, R, w, panel, b, add);                                                                  \
+  static void tile_##P##_##R(const tlt_packed *w, int panel, const gemm_rows *b, bool add,         \
+                             size_t far) {                                                         \
+    tile(P, R, w, panel, b, add, far);                                                             \
   }
 TLT_GEMM_TILES(TILE)
 #undef TILE
 
-typedef void (*tile_fn)(const tlt_packed *w, int panel, const gemm_rows *b, bool add);
+typedef void (*tile_fn)(const tlt_packed *w, int panel, const gemm_rows *b, bool add, size_t far);
 
 /* [log2 P][rows] */
 static const tile_fn tiles[3][TILE_ROWS + 1] = {
@@ -97,12 +100,16 @@ static const tile_fn tiles[3][TILE_ROWS + 1] = {
 #undef TILE
 };
 
-/* All rows against P panels. */
-static void panel_group(int P, const tlt_packed *w, int panel, gemm_rows b, int rows, bool add) {
-  int most = P == WIDE_PANELS ? WIDE_ROWS : TILE_ROWS;
-  for (int blocks = (rows + most - 1) / most; blocks > 0; blocks--) {
-    int height = (rows + blocks - 1) / blocks;
-    tiles[P / 2][height](w, panel, &b, add);
+/* All rows against P panels. While the first blocks of rows compute, the next P panels, as far as
+ * there are `next` more, are fetched into the second-level cache, one panel per block. */
+static void panel_group(int P, const tlt_packed *w, int panel, int next, gemm_rows b, int rows,
+                        bool add) {
+  int most = P == WIDE_PANELS ? WIDE_ROWS : TILE_ROWS, blocks = (rows + most - 1) / most;
+  size_t panel_bytes = (size_t)w->pairs * PAIR_BYTES;
+  for (int done = 0; done < blocks; done++) {
+    int height = (rows + blocks - done - 1) / (blocks - done);
+    bool fetch = blocks > 1 && done < P && done < next;
+    tiles[P / 2][height](w, panel, &b, add, fetch ? (size_t)(P + done) * panel_bytes : 0);
     b.x += (size_t)height * b.stride;
     b.y += (size_t)height * b.ldy;
     rows -= height;
@@ -112,10 +119,9 @@ static void panel_group(int P, const tlt_packed *w, int panel, gemm_rows b, int 
 void TLT_GEMM(const tlt_packed *w, int panel0, int panel1, const void *x, size_t ldx, int rows,
               float *y, size_t ldy, bool add) {
   gemm_rows b = {x, ldx * sizeof(tlt_gemm_x) / 2, y, ldy};
-  int p = panel0;
-  if (rows <= WIDE_ROWS)
-    for (; p + WIDE_PANELS <= panel1; p += WIDE_PANELS)
-      panel_group(WIDE_PANELS, w, p, b, rows, add);
-  for (; p + TILE_PANELS <= panel1; p += TILE_PANELS) panel_group(TILE_PANELS, w, p, b, rows, add);
-  for (; p < panel1; p++) panel_group(1, w, p, b, rows, add);
+  int width = rows <= WIDE_ROWS ? WIDE_PANELS : TILE_PANELS;
+  for (int p = panel0; p < panel1; p += width) {
+    while (width > panel1 - p) width /= 2;
+    panel_group(width, w, p, panel1 - p - width, b, rows, add);
+  }
 }

@@ -1,16 +1,17 @@
 #include "kernels/gemm_run.h"
 
 enum {
-  ITEM_BYTES = 128 << 10, /* weights of one item with few rows: about 6 us of one core's bandwidth */
-  ITEM_MULTIPLE = 4,      /* kernels work on 2 or 4 panels at a time */
+  ITEMS_PER_THREAD = 3,   /* evens out threads that lose time to other processes */
+  ITEM_BYTES = 1 << 20,   /* most weights in one item */
+  TILE_PANELS = 2,        /* kernels work on pairs of panels */
 };
 
-int tlt_gemm_grain(const tlt_packed *w, int rows) {
+int tlt_gemm_grain(const tlt_packed *w, int threads) {
   size_t panel = (size_t)w->pairs * TLT_PANEL * 2 * sizeof(tlt_bf16);
-  size_t bytes = rows > 16 ? ITEM_BYTES * 16 / (size_t)rows : ITEM_BYTES;
-  int panels = (int)(bytes / panel) / ITEM_MULTIPLE * ITEM_MULTIPLE;
-  if (panels < ITEM_MULTIPLE) panels = ITEM_MULTIPLE;
-  return panels < w->panels ? panels : w->panels;
+  int items = ITEMS_PER_THREAD * threads, most = (int)(ITEM_BYTES / panel);
+  int panels = threads == 1 ? most : (w->panels + items - 1) / items;
+  if (panels > most) panels = most;
+  return panels < TILE_PANELS ? TILE_PANELS : (panels + 1) / TILE_PANELS * TILE_PANELS;
 }
 
 typedef struct gemm_job {
@@ -33,6 +34,6 @@ static void gemm_item(void *context, int64_t item, int thread) {
 
 void tlt_gemm_run(tlt_pool *pool, const tlt_kernels *k, const tlt_packed *w, const void *x,
                   size_t ldx, int rows, float *y, size_t ldy, bool add) {
-  gemm_job job = {k, w, x, y, ldx, ldy, rows, tlt_gemm_grain(w, rows), add};
+  gemm_job job = {k, w, x, y, ldx, ldy, rows, tlt_gemm_grain(w, tlt_pool_threads(pool)), add};
   tlt_pool_run(pool, gemm_item, &job, (w->panels + job.grain - 1) / job.grain);
 }
