@@ -32,6 +32,7 @@ static tlt_reward_options program(const char *body) {
   static char command[TLT_PATH_MAX + 16];
   static int number;
   char name[32], *text = tlt_malloc(sizeof prelude + strlen(body));
+  assert_non_null(text);
   snprintf(name, sizeof name, "reward%d.py", number++);
   sprintf(text, "%s%s", prelude, body);
   snprintf(command, sizeof command, "python3 -S -E '%s'", scratch_text(name, text));
