@@ -8,10 +8,10 @@ static const struct {
   const tlt_backward *code;
 } choices[] = {
     {TLT_NUMERICS_PORTABLE, TLT_ISA_SCALAR, &tlt_backward_scalar},
-    {TLT_NUMERICS_PORTABLE, TLT_ISA_AVX2, &tlt_backward_scalar},
-    {TLT_NUMERICS_PORTABLE, TLT_ISA_AVX512, &tlt_backward_scalar},
+    {TLT_NUMERICS_PORTABLE, TLT_ISA_AVX2, &tlt_backward_avx2},
+    {TLT_NUMERICS_PORTABLE, TLT_ISA_AVX512, &tlt_backward_avx512},
     {TLT_NUMERICS_AVX512BF16, TLT_ISA_SCALAR, &tlt_backward_bf16_scalar},
-    {TLT_NUMERICS_AVX512BF16, TLT_ISA_AVX512BF16, &tlt_backward_bf16_scalar},
+    {TLT_NUMERICS_AVX512BF16, TLT_ISA_AVX512BF16, &tlt_backward_avx512bf16},
 };
 
 enum { CHOICES = sizeof choices / sizeof choices[0] };

@@ -157,6 +157,14 @@ static float dot(const float *a, const float *b, int n) {
   return acc;
 }
 
+static float dot_lanes(const float *a, const float *b, int n) {
+  float lane[16] = {0};
+  for (int i = 0; i < n; i++) lane[i % 16] = fmaf(a[i], b[i], lane[i % 16]);
+  for (int w = 8; w; w /= 2)
+    for (int i = 0; i < w; i++) lane[i] += lane[i + w];
+  return lane[0];
+}
+
 static void axpy(float a, const float *x, int n, float *y) {
   for (int i = 0; i < n; i++) y[i] = fmaf(a, x[i], y[i]);
 }
@@ -180,14 +188,14 @@ static void attention(int T, int G, int head_dim, float scale, const void *q, si
   float *qi = scratch, *oi = qi + D, *kj = oi + D, *vj = kj + D;
   for (size_t t = 0; t < (size_t)T; t++)
     for (int i = 0; i < D; i++) dk[t * dkv_ld + (size_t)i] = dv[t * dkv_ld + (size_t)i] = 0;
-  for (size_t t = 0; t < (size_t)T; t++) {
-    for (int h = 0; h < G; h++) {
-      size_t head = (size_t)h * (size_t)D;
+  for (int h = 0; h < G; h++) {
+    size_t head = (size_t)h * (size_t)D;
+    for (size_t t = 0; t < (size_t)T; t++) {
       const float *go = dout + t * dout_ld + head;
       float *gq = dq + t * dq_ld + head;
       load(q, t * q_ld + head, D, bf16, qi);
       load(out, t * out_ld + head, D, bf16, oi);
-      float di = dot(go, oi, D);
+      float di = dot_lanes(go, oi, D);
       for (int i = 0; i < D; i++) gq[i] = 0;
       for (size_t j = 0; j <= t; j++) {
         load(k, j * kv_ld, D, bf16, kj);
