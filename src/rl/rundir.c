@@ -73,8 +73,6 @@ tlt_status tlt_rundir_open(tlt_rundir *r, const char *path, tlt_resume resume, t
                  "%s: got a used run directory, expected an unused one (--resume goes on with it)",
                  path);
   if (s == TLT_OK) s = probe(path, err);
-  if (s == TLT_OK) s = tlt_dir_make(r->checkpoints, err);
-  if (s == TLT_OK) s = tlt_dir_make(r->rollouts, err);
   if (s != TLT_OK) tlt_rundir_close(r);
   return s;
 }
@@ -88,8 +86,6 @@ void tlt_rundir_discard(tlt_rundir *r) {
   if (!r->path[0] || r->used) return;
   char lock[TLT_PATH_MAX];
   tlt_path_join(lock, r->path, "lock");
-  tlt_path_remove(r->rollouts, NULL);
-  tlt_path_remove(r->checkpoints, NULL);
   tlt_path_remove(lock, NULL);
   if (r->created) tlt_path_remove(r->path, NULL);
 }
@@ -100,10 +96,12 @@ void tlt_rundir_rollout_path(const tlt_rundir *r, int64_t step, char out[TLT_PAT
   tlt_path_join(out, r->rollouts, name);
 }
 
-tlt_status tlt_rundir_cut_rollouts(const tlt_rundir *r, int64_t last_step, tlt_err *err) {
+/* Remove rollout files of steps above last_step. */
+static tlt_status cut_rollouts(const tlt_rundir *r, int64_t last_step, tlt_err *err) {
   char **names = NULL, path[TLT_PATH_MAX];
   size_t n = 0;
-  tlt_status s = tlt_dir_list(r->rollouts, &names, &n, err);
+  tlt_status s = tlt_dir_make(r->rollouts, err);
+  if (s == TLT_OK) s = tlt_dir_list(r->rollouts, &names, &n, err);
   if (s != TLT_OK) return s;
   for (size_t i = 0; s == TLT_OK && i < n; i++) {
     long long step = 0;
@@ -113,6 +111,12 @@ tlt_status tlt_rundir_cut_rollouts(const tlt_rundir *r, int64_t last_step, tlt_e
   }
   tlt_dir_list_free(names, n);
   return s;
+}
+
+tlt_status tlt_rundir_begin(const tlt_rundir *r, const char *config, size_t bytes, int64_t last_step,
+                            tlt_err *err) {
+  tlt_status s = tlt_file_store(r->config, config, bytes, err);
+  return s == TLT_OK ? cut_rollouts(r, last_step, err) : s;
 }
 
 tlt_status tlt_rundir_status(const tlt_rundir *r, const tlt_run_status *status, tlt_err *err) {

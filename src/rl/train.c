@@ -111,11 +111,11 @@ static tlt_status start(job *j, void **metrics, tlt_err *err) {
   tlt_text text = {0};
   tlt_yaml_write(&tlt_train_schema, &j->config, true, &text);
   tlt_status s = tlt_text_check(&text, err);
-  if (s == TLT_OK) s = tlt_file_store(j->dir.config, text.data, text.n, err);
+  if (s == TLT_OK) {
+    j->started = true;
+    s = tlt_rundir_begin(&j->dir, text.data, text.n, last, err);
+  }
   tlt_text_free(&text);
-  if (s != TLT_OK) return s;
-  j->started = true;
-  s = tlt_rundir_cut_rollouts(&j->dir, last, err);
   if (s == TLT_OK && j->hooks.metrics) s = j->hooks.metrics->open(j->dir.path, last, metrics, err);
   return s;
 }

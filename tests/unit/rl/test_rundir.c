@@ -89,16 +89,17 @@ static void test_foreign(void **state) {
   tlt_dir_list_free(names, n);
 }
 
-static void test_cut_rollouts(void **state) {
+static void test_begin(void **state) {
   tlt_rundir r;
   char path[TLT_PATH_MAX];
   (void)state;
   assert_int_equal(tlt_rundir_open(&r, dir, TLT_RESUME_NO, &err), TLT_OK);
+  assert_int_equal(tlt_dir_make(r.rollouts, &err), TLT_OK);
   for (int step = 1; step <= 12; step++) {
     tlt_rundir_rollout_path(&r, step, path);
     assert_int_equal(tlt_file_store(path, "{}\n", 3, &err), TLT_OK);
   }
-  assert_int_equal(tlt_rundir_cut_rollouts(&r, 9, &err), TLT_OK);
+  assert_int_equal(tlt_rundir_begin(&r, "model: m\n", 9, 9, &err), TLT_OK);
   for (int step = 1; step <= 12; step++) {
     tlt_rundir_rollout_path(&r, step, path);
     assert_int_equal(tlt_path_exists(path), step <= 9);
@@ -162,7 +163,7 @@ int main(void) {
       cmocka_unit_test(test_default),
       cmocka_unit_test_setup_teardown(test_used, setup, teardown),
       cmocka_unit_test_setup_teardown(test_foreign, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_cut_rollouts, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_begin, setup, teardown),
       cmocka_unit_test_setup_teardown(test_metrics, setup, teardown),
       cmocka_unit_test_setup_teardown(test_status, setup, teardown),
   };
