@@ -8,10 +8,10 @@
  *   gemm_step(c, x, w) c + x w, one step of the chain
  *   WIDE_ROWS, TILE_ROWS   most rows with WIDE_PANELS and with TILE_PANELS panels in registers
  *
- * A tile holds the accumulators of TILE_PANELS x rows outputs in registers and walks K once. Both
- * weight streams are fetched into the second-level cache AHEAD bytes before use (fetching into the
- * first level stalls on its few miss buffers: 8 rows took 1.5 times as long); in the last AHEAD bytes of a panel the fetch
- * goes on with the panel that the next tile will read. Fetching past the last panel is harmless.
+ * A tile holds the accumulators of P panels x R rows in registers and walks K once. The weight streams
+ * are fetched into the second-level cache AHEAD bytes before use; fetching into the first level stalls
+ * on its few miss buffers (8 rows took 1.5 times as long). In the last AHEAD bytes of a panel the
+ * fetch goes on with the panel that the next tile will read; past the last panel it is harmless.
  * Rows beyond one tile are split into blocks of nearly equal height; the panels then come from the
  * second-level cache from the second block on. */
 #include "kernels/lanes.h"
