@@ -16,6 +16,7 @@ typedef struct lexer {
 } lexer;
 
 static void place(lexer *x, size_t offset, int *line, int *column) {
+  if (offset < x->counted) x->counted = 0, x->line = x->column = 1; /* an error about the past */
   for (; x->counted < offset; x->counted++) {
     if (x->s[x->counted] == '\n') x->line++, x->column = 1;
     else x->column++;

@@ -252,8 +252,8 @@ static tlt_status translate_one(translator *t) {
 }
 
 static tlt_status translate(translator *t) {
-  if (t->n > TLT_REGEX_MAX)
-    return tlt_fail(t->err, TLT_EDATA, "pattern of %zu bytes, expected at most %d", t->n,
+  if (t->n == 0 || t->n > TLT_REGEX_MAX)
+    return tlt_fail(t->err, TLT_EDATA, "pattern of %zu bytes, expected 1 .. %d", t->n,
                     TLT_REGEX_MAX);
   while (t->i < t->n) {
     tlt_status status = translate_one(t);
