@@ -126,12 +126,12 @@ static void block_pair(const attn_back *b, int h, int i0, int rows, int j0, int 
   }
   memset(b->p, 0, TILE * TILE * sizeof(float));
   memset(b->ds, 0, TILE * TILE * sizeof(float));
-  mm_f32(rows, columns, b->d, b->queries, dp, 1, b->kt, TILE, b->p, TILE);
-  mm_f32(rows, columns, b->d, b->grads, dp, 1, b->vt, TILE, b->ds, TILE);
+  mm(rows, columns, b->d, b->queries, dp, 1, b->kt, TILE, b->p, TILE);
+  mm(rows, columns, b->d, b->grads, dp, 1, b->vt, TILE, b->ds, TILE);
   probabilities(b, h, i0, rows, j0, columns);
-  mm_f32(keys, b->dp, rows, b->p, 1, TILE, b->grads, dp, b->dvalues, dp);
-  mm_f32(keys, b->dp, rows, b->ds, 1, TILE, b->queries, dp, b->dkeys, dp);
-  mm_f32(rows, b->dp, keys, b->ds, TILE, 1, b->keys, dp, b->dqueries, dp);
+  mm(keys, b->dp, rows, b->p, 1, TILE, b->grads, dp, b->dvalues, dp);
+  mm(keys, b->dp, rows, b->ds, 1, TILE, b->queries, dp, b->dkeys, dp);
+  mm(rows, b->dp, keys, b->ds, TILE, 1, b->keys, dp, b->dqueries, dp);
   if (i0 == j0) {
     finish_rows(b, b->dqueries, rows, b->scale, dq, b->dq_ld);
     return;
@@ -161,8 +161,8 @@ static void attention(int T, int G, int head_dim, float scale, const void *q, si
 }
 
 const tlt_backward TLT_BACKWARD = {
-    .dx_tiles = dx_tiles, .dx_scratch = dx_scratch, .dx = dx,
-    .dw_tiles = dw_tiles, .dw_scratch = dw_scratch, .dw = dw,
+    .dx_tiles = TLT_GEMM(dx_tiles), .dx_scratch = TLT_GEMM(dx_scratch), .dx = TLT_GEMM(dx),
+    .dw_tiles = TLT_GEMM(dw_tiles), .dw_scratch = TLT_GEMM(dw_scratch), .dw = TLT_GEMM(dw),
     .fix_add = fix_add, .rmsnorm = rmsnorm, .silu_mul = silu_mul, .rope = rope,
     .attention_scratch = attention_scratch, .attention = attention, .dlogits = dlogits,
 };

@@ -1,14 +1,11 @@
-/* Backward with act = bf16. */
+/* Backward with act = bf16: products of activations and weights by oneDNN, the rest in fp32. */
 #include "kernels/fix_add_avx512.inc.h"
+#include "kernels/onednn/backward.h"
 
-typedef uint32_t tlt_unit;
-#define TLT_PAIR 2
 #define TLT_BACKWARD tlt_backward_avx512bf16
-#define TLT_STEP(acc, one, row)                                                                    \
-  _mm512_dpbf16_ps(acc, (__m512bh)_mm512_set1_epi32((int)(one)),                                   \
-                   (__m512bh)_mm512_loadu_si512(row))
+#define TLT_GEMM(name) tlt_onednn_##name
 #define TLT_LOAD_ACT(p, i, n) tlt_vf_load_bf16_n((const tlt_bf16 *)(p) + (i), n)
-#define TLT_MM_BLOCKS(f, b) f(b, 12) f(b, 4) f(b, 1)
+#define TLT_MM_BLOCKS(f) f(12) f(4) f(1)
 #define TLT_MM_VECTORS 2
 #include "kernels/backward_body.inc.h"
 

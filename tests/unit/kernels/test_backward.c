@@ -31,6 +31,9 @@ static const tlt_backward *oracle(int c) {
   return tlt_backward_of(tlt_kernels_get(paths[c].numerics, TLT_ISA_SCALAR));
 }
 
+/* oneDNN's sums have an order of their own. */
+static bool own_gemm(int c) { return paths[c].isa != TLT_ISA_AVX512BF16; }
+
 /* ---- helpers ----------------------------------------------------------------------------------- */
 
 static uint32_t seed = 1;
@@ -76,7 +79,8 @@ static bool near(double got, double want, double tolerance) {
 static const struct {
   int n, k, rows;
 } shapes[] = {{16, 16, 1},   {1, 1, 1},    {7, 5, 3},     {64, 64, 64},  {65, 63, 13},
-              {96, 48, 257}, {33, 130, 5}, {300, 66, 31}, {130, 72, 513}};
+              {96, 48, 257}, {33, 130, 5}, {300, 66, 31}, {130, 72, 513},
+              {192, 192, 160}};
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
 static void run_dx(const tlt_backward *b, const tlt_packed *w, const float *dy, int rows, float *dx,
@@ -107,13 +111,15 @@ static void dx_is_right(void **state) {
     tlt_packed_set_rows(&w, 0, n, weights);
     run_dx(b, &w, dy, rows, dx, ld);
     run_dx(oracle(a % PATHS), &w, dy, rows, want, ld);
-    assert_memory_equal(dx, want, (size_t)rows * ld * 4); /* columns from k on untouched, too */
+    if (own_gemm(a % PATHS)) assert_memory_equal(dx, want, (size_t)rows * ld * 4);
     for (int r = 0; r < rows; r++) {
       for (int j = 0; j < k; j++) {
         double sum = 0;
         for (int i = 0; i < n; i++) sum += (double)dy[r * n + i] * (double)weights[i * k + j];
         assert_true(near(dx[(size_t)r * ld + (size_t)j], sum, 1e-5));
       }
+      for (size_t j = (size_t)k; j < ld; j++) /* untouched */
+        assert_true(tlt_bits_f32(dx[(size_t)r * ld + j]) == 0xffffffffu);
     }
     check_guard(dx, (size_t)rows * ld * 4);
     tlt_free(memory);
@@ -182,8 +188,9 @@ static void dw_is_right(void **state) {
     memset(want, 0, size);
     float max = run_dw(b, n, k, rows, dy, x, acc, 1, false);
     float max_want = run_dw(oracle(a % PATHS), n, k, rows, dy, x, want, 1, false);
-    assert_memory_equal(acc, want, size);
-    assert_true(max == max_want);
+    if (own_gemm(a % PATHS)) assert_memory_equal(acc, want, size);
+    assert_true(near(max, max_want, own_gemm(a % PATHS) ? 0 : 1e-5));
+    memcpy(want, acc, size);
     for (int i = 0; i < n; i++) {
       for (int j = 0; j < k; j++) {
         double sum = 0;
