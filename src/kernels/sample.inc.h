@@ -30,6 +30,7 @@ typedef struct search {
   float best;
   int32_t best_id;  /* -1: none yet */
   double bound;     /* nothing below it can win */
+  float least;      /* no chunk whose largest logit is below can hold the winner */
   tlt_vf scale, offset; /* bits of the float 2^30 exp(l / T - bound), nearly: l scale + offset */
 } search;
 
@@ -40,6 +41,8 @@ static void set_bound(search *s, double value) {
   s->bound = value - SLACK - SLACK_RELATIVE * fabs(value);
   s->scale = tlt_vf_set((float)(log2e * 0x1p23 / (double)s->temperature));
   s->offset = tlt_vf_set((float)((127 + BOUND_BITS - s->bound * log2e) * 0x1p23));
+  s->least = (float)((s->bound - NOISE_MAX) * (double)s->temperature);
+  if (s->filter && s->filter->floor > s->least) s->least = s->filter->floor;
 }
 
 /* Exact sum of one token; v's random word is given. */
@@ -63,22 +66,42 @@ TLT_INLINE uint32_t may_win(const search *s, tlt_vf logits, tlt_vi words) {
   return tlt_vi_mask_le(tlt_vi_srl(words, 32 - BOUND_BITS), limit);
 }
 
-static void visit_chunk(search *s, int c) {
+/* Tokens of chunk c that may win, as bits; words: their random words. */
+TLT_INLINE uint64_t passing(const search *s, int c, tlt_vi words[4]) {
   int base = c * TLT_SAMPLE_CHUNK;
-  uint32_t word[TLT_SAMPLE_CHUNK];
-  tlt_vi words[4];
   uint64_t pass = 0;
   tlt_noise_words(&s->noise, (uint32_t)c, words);
+  if (base + TLT_SAMPLE_CHUNK <= s->n) {
+    for (int q = 0; q < 4; q++)
+      pass |= (uint64_t)may_win(s, tlt_vf_load(s->logits + base + 16 * q), words[q]) << 16 * q;
+    return pass;
+  }
   for (int q = 0; q < 4 && base + 16 * q < s->n; q++) {
     int m = tlt_lanes_of((size_t)(s->n - base - 16 * q));
     uint32_t lanes = may_win(s, tlt_vf_load_n(s->logits + base + 16 * q, m), words[q]);
     pass |= (uint64_t)(lanes & ((1u << m) - 1)) << 16 * q;
   }
-  if (pass == 0) return;
+  return pass;
+}
+
+/* Out of line: rare, and its stack array would burden the loop. */
+static __attribute__((noinline)) void try_passing(search *s, int c, uint64_t pass,
+                                                  const tlt_vi words[4]) {
+  uint32_t word[TLT_SAMPLE_CHUNK];
   for (int q = 0; q < 4; q++) tlt_vi_store(word + 16 * q, words[q]);
   for (; pass; pass &= pass - 1) {
     int i = __builtin_ctzll(pass);
-    try_token(s, base + i, word[i]);
+    try_token(s, c * TLT_SAMPLE_CHUNK + i, word[i]);
+  }
+}
+
+/* Chunks first .. last-1 whose maximum lies in [from, below) and that may hold the winner. */
+static void visit(search *s, const float *chunk_max, int first, int last, float from, float below) {
+  tlt_vi words[4];
+  for (int c = first; c < last; c++) {
+    if (chunk_max[c] < from || chunk_max[c] >= below || chunk_max[c] < s->least) continue;
+    uint64_t pass = passing(s, c, words);
+    if (pass) try_passing(s, c, pass, words);
   }
 }
 
@@ -87,16 +110,11 @@ static int32_t search_all(search *s, const float *chunk_max, int chunks, float m
   int top = 0;
   while (chunk_max[top] != m) top++;
   set_bound(s, (double)(m / s->temperature) - NOISE_MIN);
-  visit_chunk(s, top);
-  float least = s->filter ? s->filter->floor : -INFINITY; /* the filter keeps nothing below */
+  visit(s, chunk_max, top, top + 1, -INFINITY, INFINITY);
   float head = m - HEAD_DEPTH * s->temperature;
-  for (int c = 0; c < chunks; c++) {
-    if (chunk_max[c] >= head && chunk_max[c] >= least && c != top) visit_chunk(s, c);
-  }
-  for (int c = 0; c < chunks; c++) {
-    if (chunk_max[c] >= head || chunk_max[c] < least) continue;
-    if ((double)chunk_max[c] >= (s->bound - NOISE_MAX) * (double)s->temperature) visit_chunk(s, c);
-  }
+  visit(s, chunk_max, 0, top, head, INFINITY);
+  visit(s, chunk_max, top + 1, chunks, head, INFINITY);
+  visit(s, chunk_max, 0, chunks, -INFINITY, head);
   return s->best_id;
 }
 
