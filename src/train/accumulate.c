@@ -26,9 +26,10 @@ static tlt_status check_known(const tlt_trainer *t, const tlt_micro *m, const fl
   for (int s = 0; s < m->n_samples; s++) {
     for (int32_t p = m->cu[s] + m->prompt[s]; p < m->cu[s + 1]; p++, i++)
       if (memcmp(&known[i], &t->logp[i], sizeof *known) != 0)
-        return tlt_fail(err, TLT_EINTERNAL, "rollout/training mismatch: sample %d position %d: got "
-                        "log-probability %.9g, expected %.9g", s, p - m->cu[s], (double)known[i],
-                        (double)t->logp[i]);
+        return tlt_fail(err, TLT_EINTERNAL,
+                        "rollout/training mismatch: sample %d position %d: got "
+                        "log-probability %.9g, expected %.9g",
+                        s, p - m->cu[s], (double)known[i], (double)t->logp[i]);
   }
   return TLT_OK;
 }

@@ -9,7 +9,7 @@ void tlt_act_row(const tlt_trainer *t, const float *from, int n, void *to) {
   if (n % 2) memset((unsigned char *)to + (size_t)n * t->k->act_size, 0, t->k->act_size);
 }
 
-/* ---- accounting ---------------------------------------------------------------------------------- */
+/* ---- accounting ------------------------------------------------------------------------------ */
 
 void tlt_site_note(tlt_site *site, float max, bool bad) {
   site->total += ceil((double)max);
@@ -33,7 +33,7 @@ void tlt_site_collect(tlt_trainer *t, tlt_site *site) {
   tlt_site_note(site, max, bad);
 }
 
-/* ---- GEMMs ----------------------------------------------------------------------------------------- */
+/* ---- GEMMs ----------------------------------------------------------------------------------- */
 
 typedef struct gemm_job {
   tlt_trainer *t;
@@ -67,7 +67,7 @@ void tlt_backward_gemm(tlt_trainer *t, const tlt_packed *w, tlt_site *site, cons
   tlt_site_collect(t, site);
 }
 
-/* ---- vectors ---------------------------------------------------------------------------------------- */
+/* ---- vectors --------------------------------------------------------------------------------- */
 
 void tlt_backward_partials(tlt_trainer *t, tlt_site *site, const float *partial, int blocks,
                            size_t stride) {
@@ -81,7 +81,7 @@ void tlt_backward_partials(tlt_trainer *t, tlt_site *site, const float *partial,
   tlt_site_note(site, max, bad);
 }
 
-/* ---- embedding ---------------------------------------------------------------------------------------- */
+/* ---- embedding ------------------------------------------------------------------------------- */
 
 typedef struct embed_job {
   tlt_trainer *t;

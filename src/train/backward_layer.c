@@ -40,7 +40,7 @@ static void add_partials(layer_job *j, tlt_site *site, size_t offset) {
                         (size_t)tlt_partial_stride(&t->dim));
 }
 
-/* ---- MLP ------------------------------------------------------------------------------------------ */
+/* ---- MLP ------------------------------------------------------------------------------------- */
 
 /* act(dx); m again from gate and up; h2 and 1/rms again from x_mid. */
 static void before_down(void *context, int64_t block, int thread) {
@@ -104,7 +104,7 @@ static void mlp(layer_job *j, tlt_site *site) {
   add_partials(j, &site[TLT_SITE_NORM2], 0);
 }
 
-/* ---- attention ------------------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 /* One sequence and KV head; dq, dk, dv side by side in t->qkv as the fused matrix has them. */
 static void attend(void *context, int64_t item, int thread) {
@@ -117,7 +117,8 @@ static void attend(void *context, int64_t item, int thread) {
   size_t q_ld = tlt_act_stride((size_t)d->q), kv_ld = tlt_act_stride(2 * (size_t)d->kv);
   const unsigned char *q = (const unsigned char *)j->slot->q + (r0 * q_ld + q_at) * act;
   const unsigned char *out = (const unsigned char *)j->slot->ctx + (r0 * q_ld + q_at) * act;
-  const unsigned char *k = (const unsigned char *)j->slot->kv + (r0 * kv_ld + (size_t)(head * D)) * act;
+  const unsigned char *k =
+      (const unsigned char *)j->slot->kv + (r0 * kv_ld + (size_t)(head * D)) * act;
   float *dqkv = t->qkv + r0 * (size_t)d->qkv;
   t->b->attention(seq->n_rows, group, D, t->scale, q, q_ld, k, k + (size_t)d->kv * act, kv_ld,
                   j->slot->lse + r0 * (size_t)d->heads + (size_t)(head * group), (size_t)d->heads,
@@ -150,7 +151,7 @@ static void q_k_row(layer_job *j, int row, float *dqkv, float *dgain, float *scr
   }
 }
 
-/* Inverse rope, QK-norm', bias partial, act(dqkv). The block's partial: [2 D] norm gains, [N] bias. */
+/* Inverse rope, QK-norm', act(dqkv). Partial of the block: QK-norm gains [2 D], bias [N]. */
 static void after_attention(void *context, int64_t block, int thread) {
   layer_job *j = context;
   tlt_trainer *t = j->t;
@@ -197,8 +198,7 @@ static void attention(layer_job *j, tlt_site *site) {
   size_t h = (size_t)d->hidden, q = (size_t)d->q, n = (size_t)d->qkv;
   tlt_backward_gemm(t, &j->w->o, &site[TLT_SITE_O], t->dy, tlt_act_stride(h), j->slot->ctx,
                     tlt_act_stride(q), rows, t->dh, q);
-  if (j->w->q_norm)
-    tlt_pool_run(t->pool, pre_norm_panel, j, (q_and_k + TLT_PANEL - 1) / TLT_PANEL);
+  if (j->w->q_norm) tlt_pool_run(t->pool, pre_norm_panel, j, (q_and_k + TLT_PANEL - 1) / TLT_PANEL);
   tlt_pool_run(t->pool, attend, j, (int64_t)j->batch->n_seqs * d->kv_heads);
   run_blocks(j, after_attention);
   if (j->w->q_norm) {

@@ -15,9 +15,10 @@
 
 enum { LANES = 16 };
 
-/* tlt_expf without branches, for x <= 88 (probabilities: x is about 0 at most). */
+/* tlt_expf without branches for -104 <= x <= 88; beyond, and for NaN, that of the nearest end. */
 static inline float exp_clamped(float x) {
-  float y = x < -104.0f ? -104.0f : x;
+  float y = x > -104.0f ? x : -104.0f;
+  y = y < 88.0f ? y : 88.0f;
   float n = rintf(y * 1.44269504088896341f);
   float r = fmaf(n, -0.693359375f, y);
   r = fmaf(n, 2.12194440e-4f, r);

@@ -20,7 +20,7 @@ double tlt_sum_squares(const float *x, size_t n);
 typedef struct tlt_adamw_constants {
   float factor; /* gradient = (float)acc * factor * clip */
   float clip;
-  float keep;            /* 1 - lr * decay, or 1 */
+  float keep; /* 1 - lr * decay, or 1 */
   float beta2, one_beta1, one_beta2;
   float step_size;       /* lr / (1 - beta1^t) */
   float root_correction; /* sqrt(1 - beta2^t) */

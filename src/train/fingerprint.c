@@ -10,11 +10,11 @@
 
 enum {
   ROWS = 150,
-  WIDTH = 162,   /* K of the GEMM; Q of the attention: 3 heads */
+  WIDTH = 162, /* K of the GEMM; Q of the attention: 3 heads */
   OUTPUTS = 1100,
   HEAD_DIM = 54,
   GROUP = 3,
-  STRIDE = 192, /* tlt_act_stride(WIDTH) */
+  STRIDE = 192,      /* tlt_act_stride(WIDTH) */
   OUT_STRIDE = 1120, /* tlt_act_stride(OUTPUTS) */
 };
 
@@ -44,7 +44,8 @@ static const float *draw(bench *b, size_t n) {
 /* Random act rows at a stride of `stride` act elements. */
 static void draw_act(bench *b, const tlt_kernels *k, void *to, int width, size_t stride) {
   for (int r = 0; r < ROWS; r++)
-    k->to_act(draw(b, (size_t)width), (size_t)width, (unsigned char *)to + (size_t)r * stride * k->act_size);
+    k->to_act(draw(b, (size_t)width), (size_t)width,
+              (unsigned char *)to + (size_t)r * stride * k->act_size);
 }
 
 static void gemms(bench *b, const tlt_kernels *k, const tlt_backward *back) {
@@ -57,7 +58,8 @@ static void gemms(bench *b, const tlt_kernels *k, const tlt_backward *back) {
   for (int i = 0; i < back->dw_tiles(OUTPUTS, WIDTH); i++) {
     float max = 0;
     bool bad = false;
-    back->dw(OUTPUTS, WIDTH, i, b->dy_act, OUT_STRIDE, b->x, STRIDE, ROWS, b->acc, &max, &bad, b->scratch);
+    back->dw(OUTPUTS, WIDTH, i, b->dy_act, OUT_STRIDE, b->x, STRIDE, ROWS, b->acc, &max, &bad,
+             b->scratch);
   }
   tlt_sha256_add(&b->hash, b->y, sizeof b->y);
   tlt_sha256_add(&b->hash, b->dx, sizeof b->dx);
@@ -90,9 +92,17 @@ static void attend_row(bench *b, const tlt_kernels *k, const tlt_kv_layout *layo
     out[h] = (unsigned char *)b->out + at;
     visible[h] = r + 1;
   }
-  for (int i = 0; i <= r / TLT_KV_BLOCK; i++) panels[i] = b->panels + (size_t)i * layout->block_bytes;
-  tlt_attn a = {.n_q = GROUP, .head_dim = HEAD_DIM, .scale = 0.125f, .q = q, .visible = visible,
-                .panels = panels, .k_bytes = layout->k_bytes, .out = out, .lse = b->lse[r],
+  for (int i = 0; i <= r / TLT_KV_BLOCK; i++)
+    panels[i] = b->panels + (size_t)i * layout->block_bytes;
+  tlt_attn a = {.n_q = GROUP,
+                .head_dim = HEAD_DIM,
+                .scale = 0.125f,
+                .q = q,
+                .visible = visible,
+                .panels = panels,
+                .k_bytes = layout->k_bytes,
+                .out = out,
+                .lse = b->lse[r],
                 .scratch = b->scratch};
   k->attention(&a);
 }
@@ -105,7 +115,8 @@ static void attention(bench *b, const tlt_kernels *k, const tlt_backward *back) 
   const float *dout = draw(b, (size_t)ROWS * WIDTH);
   back->attention(ROWS, GROUP, HEAD_DIM, 0.125f, b->q, STRIDE, b->kv,
                   (unsigned char *)b->kv + 64 * k->act_size, 128, &b->lse[0][0], GROUP, b->out,
-                  STRIDE, dout, WIDTH, &b->dq[0][0], WIDTH, &b->dk[0][0], &b->dv[0][0], 64, b->scratch);
+                  STRIDE, dout, WIDTH, &b->dq[0][0], WIDTH, &b->dk[0][0], &b->dv[0][0], 64,
+                  b->scratch);
   tlt_sha256_add(&b->hash, b->out, (size_t)ROWS * STRIDE * k->act_size);
   tlt_sha256_add(&b->hash, b->lse, sizeof b->lse);
   tlt_sha256_add(&b->hash, b->dq, sizeof b->dq);

@@ -1,7 +1,5 @@
 /* The forward with stored activations: tlt_forward_layer with other buffers, hence the bits of the
  * rollout. */
-#include <string.h>
-
 #include "train/trainer_internal.h"
 
 typedef struct keep_job {
@@ -28,9 +26,17 @@ static void keep_rows(void *context, int64_t block, int thread) {
 void tlt_pass_layer(tlt_trainer *t, const tlt_batch *batch, int layer, const float *x_in,
                     float *x_out, tlt_slot *slot) {
   tlt_slot *s = slot ? slot : t->slot;
-  tlt_layer_io io = {.x_in = x_in, .x_mid = slot ? s->x_mid : x_out, .x_out = x_out, .h1 = t->h1,
-                     .qkv = t->qkv, .q = s->q, .ctx = s->ctx, .lse = slot ? s->lse : NULL,
-                     .h2 = t->h2, .gu = t->gu, .m = t->m};
+  tlt_layer_io io = {.x_in = x_in,
+                     .x_mid = slot ? s->x_mid : x_out,
+                     .x_out = x_out,
+                     .h1 = t->h1,
+                     .qkv = t->qkv,
+                     .q = s->q,
+                     .ctx = s->ctx,
+                     .lse = slot ? s->lse : NULL,
+                     .h2 = t->h2,
+                     .gu = t->gu,
+                     .m = t->m};
   tlt_forward_layer(&t->forward, layer, batch, &io);
   if (!slot) return;
   keep_job job = {t, slot, batch->n_rows};

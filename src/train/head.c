@@ -21,7 +21,7 @@ typedef struct head_job {
   bool score, backward;
 } head_job;
 
-/* ---- hidden states of the target rows ------------------------------------------------------------- */
+/* ---- hidden states of the target rows -------------------------------------------------------- */
 
 static void hidden_rows(void *context, int64_t block, int thread) {
   (void)thread;
@@ -38,7 +38,7 @@ void tlt_head_hidden(tlt_trainer *t, const float *x, int targets) {
   tlt_pool_run(t->pool, hidden_rows, &job, tlt_row_blocks(targets));
 }
 
-/* ---- chunks ----------------------------------------------------------------------------------------- */
+/* ---- chunks ---------------------------------------------------------------------------------- */
 
 static void chunk_logits(tlt_trainer *t, int first, int count) {
   tlt_forward_logits(&t->forward, tlt_act_at(t, t->hidden, first, t->dim.hidden), count, t->logits);
@@ -79,7 +79,7 @@ static void chunk_backward(head_job *j) {
                     t->dh + (size_t)j->first * h, h);
 }
 
-/* ---- final norm --------------------------------------------------------------------------------------- */
+/* ---- final norm ------------------------------------------------------------------------------ */
 
 /* Targets of a block: rmsnorm' from t->dh (by target) into t->dx (by row), which starts zero. */
 static void final_norm_rows(void *context, int64_t block, int thread) {
@@ -99,8 +99,8 @@ static void final_norm_rows(void *context, int64_t block, int thread) {
 void tlt_head_backward(tlt_trainer *t, int rows, int targets, float temperature, bool score,
                        float *entropy) {
   int chunk = tlt_head_chunk(t->dim.vocab);
-  head_job job = {.t = t, .temperature = temperature, .entropy = entropy, .score = score,
-                  .backward = true};
+  head_job job = {
+      .t = t, .temperature = temperature, .entropy = entropy, .score = score, .backward = true};
   for (job.first = 0; job.first < targets; job.first += chunk) {
     job.count = targets - job.first < chunk ? targets - job.first : chunk;
     if (score || targets > chunk) chunk_logits(t, job.first, job.count);

@@ -41,9 +41,11 @@ static task_range range_of_task(const tlt_trainer *t, int64_t task) {
   return (task_range){low, row, p->n - row < step ? p->n - row : step};
 }
 
-/* ---- overflow ------------------------------------------------------------------------------------------ */
+/* ---- overflow -------------------------------------------------------------------------------- */
 
-static bool site_is_bad(const tlt_site *s) { return s->bad || !(s->total < (double)TLT_FIX_LIMIT); }
+static bool site_is_bad(const tlt_site *s) {
+  return s->bad || !(s->total < (double)TLT_FIX_LIMIT);
+}
 
 /* First parameter in tensor order whose gradient cannot be trusted, or NULL. */
 static const tlt_param *first_bad(const tlt_trainer *t) {
@@ -52,7 +54,7 @@ static const tlt_param *first_bad(const tlt_trainer *t) {
   return NULL;
 }
 
-/* ---- norm ------------------------------------------------------------------------------------------------ */
+/* ---- norm ------------------------------------------------------------------------------------ */
 
 typedef struct step_job {
   tlt_trainer *t;
@@ -82,7 +84,8 @@ static void norm_block(void *context, int64_t block, int thread) {
     const tlt_param *param = &t->w->param[p];
     uint64_t stop = param->offset + (uint64_t)param->n * (uint64_t)param->k;
     if (stop > end) stop = end;
-    tlt_grad_scale(t->param_acc[p] + (first - param->offset), stop - first, j->constants.factor, g + n);
+    tlt_grad_scale(t->param_acc[p] + (first - param->offset), stop - first, j->constants.factor,
+                   g + n);
     n += stop - first;
     first = stop;
   }
@@ -98,7 +101,7 @@ static double gradient_norm(step_job *j) {
   return sqrt(sum);
 }
 
-/* ---- update ---------------------------------------------------------------------------------------------- */
+/* ---- update ---------------------------------------------------------------------------------- */
 
 static void update_rows(void *context, int64_t task, int thread) {
   (void)thread;
@@ -106,7 +109,8 @@ static void update_rows(void *context, int64_t task, int thread) {
   tlt_trainer *t = j->t;
   task_range r = range_of_task(t, task);
   tlt_param *p = &t->w->param[r.param];
-  size_t at = (size_t)r.row * (size_t)p->k, flat = p->offset + at, n = (size_t)r.rows * (size_t)p->k;
+  size_t at = (size_t)r.row * (size_t)p->k, flat = p->offset + at,
+         n = (size_t)r.rows * (size_t)p->k;
   tlt_adamw_constants c = j->constants;
   c.keep = p->matrix ? j->keep_matrix : j->keep_vector;
   tlt_adamw_elements(&c, n, t->param_acc[r.param] + at, t->master + flat, t->moment1 + flat,
@@ -142,7 +146,7 @@ static void set_constants(step_job *j, const tlt_adamw *how, int64_t step) {
   j->keep_vector = 1.0f;
 }
 
-/* ---- accumulators ---------------------------------------------------------------------------------------- */
+/* ---- accumulators ---------------------------------------------------------------------------- */
 
 static void clear_rows(void *context, int64_t task, int thread) {
   (void)thread;

@@ -8,7 +8,7 @@
 #include "base/sha256.h"
 #include "train/trainer_internal.h"
 
-/* ---- memory ----------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 /* Hands out 64-aligned pieces of a region; with base NULL it only counts. */
 typedef struct carver {
@@ -26,7 +26,9 @@ static void *carve_act(carver *c, const tlt_trainer *t, int rows, int width) {
   return carve(c, (size_t)rows, tlt_act_stride((size_t)width) * t->k->act_size);
 }
 
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+static size_t larger(size_t a, size_t b) {
+  return a > b ? a : b;
+}
 
 static int widest(const tlt_dims *d) {
   int w = 2 * d->inter > d->qkv ? 2 * d->inter : d->qkv;
@@ -132,7 +134,8 @@ static void carve_workspace(carver *c, tlt_trainer *t) {
   t->dx = carve(c, rows * h, sizeof(float));
   t->dh = carve(c, rows * larger(h, (size_t)d->q), sizeof(float));
   t->dy = carve_act(c, t, t->rows, widest(d));
-  t->partial = carve(c, (size_t)tlt_row_blocks(t->rows) * (size_t)tlt_partial_stride(d), sizeof(float));
+  t->partial =
+      carve(c, (size_t)tlt_row_blocks(t->rows) * (size_t)tlt_partial_stride(d), sizeof(float));
   t->seen = carve(c, (size_t)t->threads, sizeof *t->seen);
 }
 
@@ -160,8 +163,15 @@ static void describe(tlt_trainer *t, const tlt_weights *w, const tlt_kernels *k,
   t->rows = o->micro_tokens > o->max_sample ? o->micro_tokens : o->max_sample;
   t->activation_bytes = o->activation_mb << 20;
   t->scale = 1.0f / sqrtf((float)c->head_dim);
-  t->dim = (tlt_dims){c->hidden, c->layers, c->heads, c->kv_heads, c->head_dim, c->inter, c->vocab,
-                      c->heads * c->head_dim, c->kv_heads * c->head_dim,
+  t->dim = (tlt_dims){c->hidden,
+                      c->layers,
+                      c->heads,
+                      c->kv_heads,
+                      c->head_dim,
+                      c->inter,
+                      c->vocab,
+                      c->heads * c->head_dim,
+                      c->kv_heads * c->head_dim,
                       (c->heads + 2 * c->kv_heads) * c->head_dim};
   t->n_sites = c->layers * TLT_SITES_PER_LAYER + 3;
   t->forward.kv = tlt_kv_layout_of(1, c->kv_heads, c->head_dim, k->act_size);
@@ -174,7 +184,7 @@ size_t tlt_trainer_bytes(const tlt_weights *w, const tlt_kernels *k, const tlt_t
   return carve_all(&t) + sizeof t + tlt_forward_bytes(&w->config, threads, t.rows, t.rows);
 }
 
-/* ---- sites -------------------------------------------------------------------------------------------- */
+/* ---- sites ----------------------------------------------------------------------------------- */
 
 static int64_t *add_matrix(tlt_site *s, const tlt_packed *w, int64_t *acc) {
   *s = (tlt_site){.acc = acc, .n = w->n, .k = w->k, .matrix = w};
@@ -216,7 +226,7 @@ static int64_t place_in_site(const tlt_param *p, const tlt_site *s) {
   if (!s->acc) return -1;
   if (p->matrix) return p->matrix == s->matrix ? (int64_t)p->row0 * s->k : -1;
   return s->vector && p->vector >= s->vector && p->vector < s->vector + s->n ? p->vector - s->vector
-                                                                            : -1;
+                                                                             : -1;
 }
 
 static tlt_status map_params(tlt_trainer *t, tlt_err *err) {
@@ -235,7 +245,7 @@ static tlt_status map_params(tlt_trainer *t, tlt_err *err) {
   return TLT_OK;
 }
 
-/* ---- life --------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void get_param(void *context, int64_t p, int thread) {
   (void)thread;
@@ -259,14 +269,17 @@ tlt_status tlt_trainer_create(tlt_weights *w, const tlt_kernels *k, tlt_pool *po
                               const tlt_trainer_options *o, tlt_trainer **out, tlt_err *err) {
   *out = NULL;
   if (o->micro_tokens < 1 || o->max_sample < 1)
-    return tlt_fail(err, TLT_EUSAGE, "trainer: got micro_tokens %d and max_sample %d, expected at "
-                    "least 1", o->micro_tokens, o->max_sample);
+    return tlt_fail(err, TLT_EUSAGE,
+                    "trainer: got micro_tokens %d and max_sample %d, expected at "
+                    "least 1",
+                    o->micro_tokens, o->max_sample);
   tlt_trainer *t = tlt_calloc_aligned(1, sizeof *t);
   if (!t) return tlt_fail_nomem(err, "trainer", sizeof *t);
   describe(t, w, k, o, tlt_pool_threads(pool));
   t->pool = pool;
   tlt_status status = tlt_forward_init(&t->forward, k, w, pool, t->rows, t->rows, err);
-  /* One layer's KV, which every layer overwrites: keys are only read in the layer that wrote them. */
+  /* One layer's KV, which every layer overwrites: keys are only read in the layer that wrote them.
+   */
   t->forward.kv = tlt_kv_layout_of(1, t->dim.kv_heads, t->dim.head_dim, k->act_size);
   t->forward.kv.layer_bytes = 0;
   if (!status) {
@@ -293,13 +306,23 @@ void tlt_trainer_free(tlt_trainer *t) {
   tlt_free(t);
 }
 
-/* ---- state -------------------------------------------------------------------------------------------- */
+/* ---- state ----------------------------------------------------------------------------------- */
 
-float *tlt_trainer_masters(tlt_trainer *t) { return t->master; }
-float *tlt_trainer_moment1(tlt_trainer *t) { return t->moment1; }
-float *tlt_trainer_moment2(tlt_trainer *t) { return t->moment2; }
-uint64_t tlt_trainer_elements(const tlt_trainer *t) { return t->w->elements; }
-int64_t tlt_trainer_steps(const tlt_trainer *t) { return t->steps; }
+float *tlt_trainer_masters(tlt_trainer *t) {
+  return t->master;
+}
+float *tlt_trainer_moment1(tlt_trainer *t) {
+  return t->moment1;
+}
+float *tlt_trainer_moment2(tlt_trainer *t) {
+  return t->moment2;
+}
+uint64_t tlt_trainer_elements(const tlt_trainer *t) {
+  return t->w->elements;
+}
+int64_t tlt_trainer_steps(const tlt_trainer *t) {
+  return t->steps;
+}
 
 void tlt_trainer_sha256(tlt_trainer *t, char hex[65]) {
   tlt_sha256 h;

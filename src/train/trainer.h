@@ -5,7 +5,8 @@
  * int64 units of 2^-40, so order, threads and workers cannot matter. Gradients are accumulated
  * unnormalised and scaled once in fp32, before clipping.
  *
- * Memory per parameter: 2 (bf16 compute) + 4 (master) + 8 (moments) + 8 (accumulator) = 22 bytes. */
+ * Memory per parameter: 2 (bf16 compute) + 4 (master) + 8 (moments) + 8 (accumulator) = 22 bytes.
+ */
 #ifndef TLT_TRAIN_TRAINER_H
 #define TLT_TRAIN_TRAINER_H
 
@@ -32,7 +33,7 @@ tlt_status tlt_trainer_create(tlt_weights *w, const tlt_kernels *k, tlt_pool *po
                               const tlt_trainer_options *o, tlt_trainer **out, tlt_err *err);
 void tlt_trainer_free(tlt_trainer *t);
 
-/* ---- micro-batches ------------------------------------------------------------------------ */
+/* ---- micro-batches --------------------------------------------------------------------------- */
 
 /* Packed samples. Sample s has tokens[cu[s] .. cu[s+1]-1]; its first prompt[s] >= 1 tokens are
  * given, the rest are targets: target j (0-based) is predicted by the row before it. */
@@ -72,7 +73,7 @@ tlt_status tlt_trainer_accumulate(tlt_trainer *t, const tlt_micro *m, tlt_loss_f
                                   void *context, const float *logp_known, float *logp_out,
                                   float *entropy_out, tlt_err *err);
 
-/* ---- optimizer ---------------------------------------------------------------------------- */
+/* ---- optimizer ------------------------------------------------------------------------------- */
 
 typedef struct tlt_adamw {
   float lr, beta1, beta2, eps, weight_decay; /* decay on matrices only, as lr * wd * master */
@@ -80,8 +81,8 @@ typedef struct tlt_adamw {
 } tlt_adamw;
 
 typedef struct tlt_step_result {
-  float grad_norm;   /* after scaling, before clipping */
-  bool skipped;      /* NaN, infinity or overflow: no weight or moment was changed */
+  float grad_norm;    /* after scaling, before clipping */
+  bool skipped;       /* NaN, infinity or overflow: no weight or moment was changed */
   char bad_param[96]; /* first bad tensor when skipped; of fused ones (q, k, v; gate, up) one */
 } tlt_step_result;
 
@@ -96,7 +97,7 @@ tlt_status tlt_trainer_step(tlt_trainer *t, float scale, const tlt_adamw *how,
 /* Drop accumulated gradients. */
 void tlt_trainer_clear(tlt_trainer *t);
 
-/* ---- state -------------------------------------------------------------------------------- */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 /* Flat arrays of `elements` fp32 in tensor-name order: masters and moments; borrowed, for
  * checkpoints. After writing into them call tlt_trainer_restored with the step count. */

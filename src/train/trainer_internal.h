@@ -9,8 +9,8 @@
 #include "train/trainer.h"
 
 enum {
-  TLT_ROW_BLOCK = 64,       /* rows whose norm-gain and bias gradients form one fp32 partial */
-  TLT_NORM_BLOCK = 65536,   /* elements per partial sum of the gradient norm */
+  TLT_ROW_BLOCK = 64,        /* rows whose norm-gain and bias gradients form one fp32 partial */
+  TLT_NORM_BLOCK = 65536,    /* elements per partial sum of the gradient norm */
   TLT_HEAD_LOGITS = 1 << 24, /* logits of one head chunk, about; see head_chunk */
 };
 
@@ -82,7 +82,7 @@ struct tlt_trainer {
   int64_t *acc;
   float *master, *moment1, *moment2;
   int64_t steps;
-  bool dirty; /* something was added since the accumulators were cleared */
+  bool dirty;     /* something was added since the accumulators were cleared */
   tlt_site *site; /* [L * TLT_SITES_PER_LAYER], then embedding, head (unless tied), final norm */
   int n_sites;
   tlt_site *embed, *head, *final_norm; /* head == embed when tied */
@@ -97,36 +97,38 @@ struct tlt_trainer {
   int slots;      /* the last `slots` layers keep their intermediates; at least 1 */
 
   /* one micro-batch */
-  tlt_seq_rows *seq;   /* [R] */
-  int32_t *identity;   /* [R + R / 16 + 1] block numbers 0, 1, 2, ... */
-  unsigned char *kv;   /* KV blocks of one layer */
-  int32_t *position;   /* [R] */
-  int32_t *target_row; /* [R] row that predicts each target */
-  int32_t *target;     /* [R] token of each target */
+  tlt_seq_rows *seq;                 /* [R] */
+  int32_t *identity;                 /* [R + R / 16 + 1] block numbers 0, 1, 2, ... */
+  unsigned char *kv;                 /* KV blocks of one layer */
+  int32_t *position;                 /* [R] */
+  int32_t *target_row;               /* [R] row that predicts each target */
+  int32_t *target;                   /* [R] token of each target */
   int32_t *chain_first, *chain_next; /* [V], [R]: rows of each token, step of the embedding */
   int32_t *distinct;                 /* [R] */
 
   /* workspace */
-  void *h1, *h2, *m;    /* act [R][H], [R][H], [R][I] */
-  float *qkv, *qkv_pre; /* [R][N]; qkv_pre for QK-norm only */
-  float *gu;            /* [R][2 I]; the backward keeps dm [R][I] here */
-  float *dx;            /* [R][H] gradient of the residual stream */
-  float *dh;            /* [R][max(H, Q)] */
-  void *dy;             /* act [R][max(H, 2 I, N)] */
-  float *inv;           /* [R] */
-  float *partial;       /* [blocks of R][tlt_partial_stride] */
-  void *hidden;         /* act [R][H] of the target rows, after the final norm */
-  float *logits;        /* [C][V] */
-  void *dlogits;        /* act [C][V] */
+  void *h1, *h2, *m;         /* act [R][H], [R][H], [R][I] */
+  float *qkv, *qkv_pre;      /* [R][N]; qkv_pre for QK-norm only */
+  float *gu;                 /* [R][2 I]; the backward keeps dm [R][I] here */
+  float *dx;                 /* [R][H] gradient of the residual stream */
+  float *dh;                 /* [R][max(H, Q)] */
+  void *dy;                  /* act [R][max(H, 2 I, N)] */
+  float *inv;                /* [R] */
+  float *partial;            /* [blocks of R][tlt_partial_stride] */
+  void *hidden;              /* act [R][H] of the target rows, after the final norm */
+  float *logits;             /* [C][V] */
+  void *dlogits;             /* act [C][V] */
   float *logp, *dlogp, *lse; /* [R] by target */
-  tlt_seen *seen;       /* [threads] */
-  unsigned char *scratch; /* [threads][scratch_stride] */
+  tlt_seen *seen;            /* [threads] */
+  unsigned char *scratch;    /* [threads][scratch_stride] */
   size_t scratch_stride;
 };
 
 /* ---- rows and blocks ------------------------------------------------------------------------- */
 
-static inline int tlt_row_blocks(int rows) { return (rows + TLT_ROW_BLOCK - 1) / TLT_ROW_BLOCK; }
+static inline int tlt_row_blocks(int rows) {
+  return (rows + TLT_ROW_BLOCK - 1) / TLT_ROW_BLOCK;
+}
 
 static inline void *tlt_act_at(const tlt_trainer *t, const void *act, int row, int width) {
   return (unsigned char *)act + (size_t)row * tlt_act_stride((size_t)width) * t->k->act_size;
@@ -152,7 +154,7 @@ void tlt_act_row(const tlt_trainer *t, const float *from, int n, void *to);
 /* Rows of head logits handled at once: fixed by the vocabulary, never by memory options. */
 int tlt_head_chunk(int vocab);
 
-/* ---- passes ------------------------------------------------------------------------------------ */
+/* ---- passes ---------------------------------------------------------------------------------- */
 
 /* step.c: cut the parameters into tasks of whole rows. */
 void tlt_step_list_tasks(tlt_trainer *t);

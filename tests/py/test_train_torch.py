@@ -45,7 +45,8 @@ def make_model(name, tmp):
             p.copy_((1 + 0.2 * spread if "norm" in key else 0.15 * spread).bfloat16().float())
     model.bfloat16().save_pretrained(tmp / "model")
     # read back, since casting the module to bf16 also rounds its rotary frequencies
-    return build.from_pretrained(tmp / "model", torch_dtype=torch.float32, attn_implementation="eager")
+    return build.from_pretrained(tmp / "model", torch_dtype=torch.float32,
+                                 attn_implementation="eager")
 
 
 def make_micros(vocab):
@@ -65,7 +66,8 @@ def run_tool(tmp, micros, lines):
     out = tmp / "out"
     out.mkdir(exist_ok=True)
     write_plan(tmp / "plan.txt", micros, lines)
-    done = subprocess.run([TOOL, tmp / "model", tmp / "plan.txt", out], capture_output=True, text=True)
+    done = subprocess.run([TOOL, tmp / "model", tmp / "plan.txt", out], capture_output=True,
+                          text=True)
     if "lacks" in done.stderr:
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stderr
@@ -130,7 +132,7 @@ def test_gradients_portable(name, temperature, tmp_path):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_gradients_bf16(name, tmp_path):
-    """No further from fp32 than 1.5 times torch under bf16 autocast, over all tensors and for each."""
+    """At most 1.5 times as far from fp32 as torch under bf16 autocast: all tensors, and each."""
     model = make_model(name, tmp_path)
     micros = make_micros(COMMON["vocab_size"])
     exact = torch_gradients(model, micros)

@@ -5,11 +5,22 @@
 #include "base/philox.h"
 
 tlt_config fix_config(tlt_arch arch) {
-  return (tlt_config){
-      .arch = arch, .hidden = 58, .layers = 3, .heads = 6, .kv_heads = 2, .head_dim = 14, .inter = 77,
-      .vocab = 1123, .max_positions = 512, .norm_eps = 1e-6f, .rope_theta = 10000,
-      .tied = arch == TLT_ARCH_LLAMA, .qkv_bias = arch == TLT_ARCH_QWEN2,
-      .qk_norm = arch == TLT_ARCH_QWEN3, .bos = -1, .pad = -1};
+  return (tlt_config){.arch = arch,
+                      .hidden = 58,
+                      .layers = 3,
+                      .heads = 6,
+                      .kv_heads = 2,
+                      .head_dim = 14,
+                      .inter = 77,
+                      .vocab = 1123,
+                      .max_positions = 512,
+                      .norm_eps = 1e-6f,
+                      .rope_theta = 10000,
+                      .tied = arch == TLT_ARCH_LLAMA,
+                      .qkv_bias = arch == TLT_ARCH_QWEN2,
+                      .qk_norm = arch == TLT_ARCH_QWEN3,
+                      .bos = -1,
+                      .pad = -1};
 }
 
 tlt_weights *fix_weights(const tlt_config *c, uint32_t seed) {

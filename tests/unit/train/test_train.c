@@ -1,11 +1,11 @@
 /* The trainer's bits: what they may not depend on, and its edges.
  * Alone: build/tests/unit/train/test_train */
+#include <cmocka.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -32,7 +32,8 @@ static tlt_trainer *open_trainer(const setup *s, tlt_weights *w, tlt_pool **pool
   tlt_err err;
   tlt_trainer *t;
   const tlt_kernels *k = tlt_kernels_get(s->numerics, s->isa);
-  tlt_trainer_options o = {.micro_tokens = 64, .max_sample = FIX_ROWS, .activation_mb = s->activation_mb};
+  tlt_trainer_options o = {
+      .micro_tokens = 64, .max_sample = FIX_ROWS, .activation_mb = s->activation_mb};
   assert_int_equal(tlt_pool_create(s->threads, pool, &err), TLT_OK);
   if (tlt_trainer_create(w, k, *pool, &o, &t, &err)) fail_msg("%s", err.text);
   return t;
@@ -69,7 +70,11 @@ static outcome train(setup s) {
     if (status) fail_msg("%s", err.text);
   }
   hash_gradients(t, w, o.gradient);
-  tlt_adamw how = {.lr = 1e-2f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .weight_decay = 0.1f,
+  tlt_adamw how = {.lr = 1e-2f,
+                   .beta1 = 0.9f,
+                   .beta2 = 0.95f,
+                   .eps = 1e-8f,
+                   .weight_decay = 0.1f,
                    .clip_norm = 1.0f};
   tlt_step_result r;
   assert_int_equal(tlt_trainer_step(t, 1.0f / 300, &how, &r, &err), TLT_OK);
@@ -92,10 +97,10 @@ static void assert_same(const outcome *a, const outcome *b) {
   assert_true(a->norm == b->norm);
 }
 
-/* ---- bits ------------------------------------------------------------------------------------------- */
+/* ---- bits ------------------------------------------------------------------------------------ */
 
-static const tlt_isa fastest[] = {[TLT_NUMERICS_PORTABLE] = TLT_ISA_SCALAR,
-                                  [TLT_NUMERICS_AVX512BF16] = TLT_ISA_AVX512BF16};
+static const tlt_isa fastest[] = {
+    [TLT_NUMERICS_PORTABLE] = TLT_ISA_SCALAR, [TLT_NUMERICS_AVX512BF16] = TLT_ISA_AVX512BF16};
 
 static tlt_isa best_isa(tlt_numerics n) {
   if (n == TLT_NUMERICS_PORTABLE)
@@ -105,7 +110,10 @@ static tlt_isa best_isa(tlt_numerics n) {
 }
 
 static void invariant(tlt_arch arch, tlt_numerics numerics) {
-  setup base = {.arch = arch, .numerics = numerics, .isa = best_isa(numerics), .threads = 1,
+  setup base = {.arch = arch,
+                .numerics = numerics,
+                .isa = best_isa(numerics),
+                .threads = 1,
                 .activation_mb = 64};
   if (!tlt_kernels_get(numerics, base.isa)) return;
   outcome want = train(base);
@@ -152,7 +160,7 @@ static void portable_same_bits_on_every_isa(void **state) {
   }
 }
 
-/* ---- one trainer, several questions ------------------------------------------------------------------ */
+/* ---- one trainer, several questions ---------------------------------------------------------- */
 
 typedef struct world {
   tlt_config c;
@@ -164,7 +172,9 @@ typedef struct world {
 
 static int open_world(void **state) {
   static world x;
-  setup s = {.numerics = TLT_NUMERICS_PORTABLE, .isa = best_isa(TLT_NUMERICS_PORTABLE), .threads = 2,
+  setup s = {.numerics = TLT_NUMERICS_PORTABLE,
+             .isa = best_isa(TLT_NUMERICS_PORTABLE),
+             .threads = 2,
              .activation_mb = 8};
   x.c = fix_config(TLT_ARCH_LLAMA);
   x.w = fix_weights(&x.c, 2);
@@ -260,7 +270,8 @@ static void overflow_by_many_partials(void **state) {
   int rounds = 0;
   while (rounds < 4000 && !r.skipped) {
     for (int i = 0; i < 1 << (rounds < 6 ? rounds : 6); i++)
-      assert_int_equal(tlt_trainer_accumulate(x->t, &m, loss_huge, &large, NULL, NULL, NULL, &err), TLT_OK);
+      assert_int_equal(tlt_trainer_accumulate(x->t, &m, loss_huge, &large, NULL, NULL, NULL, &err),
+                       TLT_OK);
     tlt_adamw none = {.beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f};
     assert_int_equal(tlt_trainer_step(x->t, 1e-3f, &none, &r, &err), TLT_OK);
     large *= 2;
@@ -280,7 +291,8 @@ static void step_without_gradient(void **state) {
   memset(tlt_trainer_moment1(x->t), 0, tlt_trainer_elements(x->t) * sizeof(float));
   memset(tlt_trainer_moment2(x->t), 0, tlt_trainer_elements(x->t) * sizeof(float));
   tlt_trainer_sha256(x->t, x->masters);
-  assert_int_equal(tlt_trainer_accumulate(x->t, &m, loss_zero, &calls, NULL, NULL, NULL, &err), TLT_OK);
+  assert_int_equal(tlt_trainer_accumulate(x->t, &m, loss_zero, &calls, NULL, NULL, NULL, &err),
+                   TLT_OK);
   assert_int_equal(calls, 1);
   assert_int_equal(tlt_trainer_step(x->t, 1, &plain, &r, &err), TLT_OK);
   assert_false(r.skipped);
@@ -321,10 +333,12 @@ static void restored_state_continues(void **state) {
   size_t n = tlt_trainer_elements(x->t);
   tlt_micro m = fix_micro(&x->c, 1);
   tlt_weights *w = fix_weights(&x->c, 9);
-  setup s = {.numerics = TLT_NUMERICS_PORTABLE, .isa = best_isa(TLT_NUMERICS_PORTABLE), .threads = 1};
+  setup s = {
+      .numerics = TLT_NUMERICS_PORTABLE, .isa = best_isa(TLT_NUMERICS_PORTABLE), .threads = 1};
   tlt_pool *pool;
   tlt_trainer *t = open_trainer(&s, w, &pool);
-  assert_int_equal(tlt_trainer_accumulate(x->t, &m, tlt_loss_sft, NULL, NULL, NULL, NULL, &err), TLT_OK);
+  assert_int_equal(tlt_trainer_accumulate(x->t, &m, tlt_loss_sft, NULL, NULL, NULL, NULL, &err),
+                   TLT_OK);
   assert_int_equal(tlt_trainer_step(x->t, 0.01f, &plain, &r, &err), TLT_OK);
   memcpy(tlt_trainer_masters(t), tlt_trainer_masters(x->t), n * sizeof(float));
   memcpy(tlt_trainer_moment1(t), tlt_trainer_moment1(x->t), n * sizeof(float));
@@ -334,7 +348,9 @@ static void restored_state_continues(void **state) {
   char hex[2][65];
   tlt_sft_loss loss[2] = {{0, 0}, {0, 0}};
   for (int i = 0; i < 2; i++) {
-    assert_int_equal(tlt_trainer_accumulate(both[i], &m, tlt_loss_sft, &loss[i], NULL, NULL, NULL, &err), TLT_OK);
+    assert_int_equal(
+        tlt_trainer_accumulate(both[i], &m, tlt_loss_sft, &loss[i], NULL, NULL, NULL, &err),
+        TLT_OK);
     assert_int_equal(tlt_trainer_step(both[i], 0.01f, &plain, &r, &err), TLT_OK);
     tlt_trainer_sha256(both[i], hex[i]);
   }
@@ -357,7 +373,8 @@ static void forward_only_scores_the_same(void **state) {
   assert_int_equal(tlt_trainer_logprobs(t, &m, a, &err), TLT_OK);
   assert_int_equal(tlt_trainer_logprobs(x->t, &m, b, &err), TLT_OK);
   assert_memory_equal(a, b, (size_t)tlt_micro_targets(&m) * sizeof *a);
-  assert_int_equal(tlt_trainer_accumulate(t, &m, fix_loss, NULL, NULL, NULL, NULL, &err), TLT_EINTERNAL);
+  assert_int_equal(tlt_trainer_accumulate(t, &m, fix_loss, NULL, NULL, NULL, NULL, &err),
+                   TLT_EINTERNAL);
   tlt_trainer_free(t);
 }
 

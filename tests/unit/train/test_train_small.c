@@ -1,11 +1,13 @@
 /* Schedules and packing. Alone: build/tests/unit/train/test_train_small */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <string.h>
 
+#include "base/philox.h"
+#include "train/elementwise.h"
 #include "train/loss.h"
 #include "train/pack.h"
 #include "train/schedule.h"
@@ -51,11 +53,33 @@ static void supervised_loss_sums(void **state) {
   for (int i = 0; i < 3; i++) assert_true(d[i] == -1.0f);
 }
 
+/* Against the definition in double, over several vocabulary chunks and an odd rest. */
+static void entropy_matches_its_definition(void **state) {
+  (void)state;
+  enum { N = 2600 };
+  static float logits[N];
+  tlt_stream s = tlt_stream_open(3, TLT_PURPOSE_TASK, 0, 0, 0);
+  for (int i = 0; i < N; i++) logits[i] = 12.0f * (float)(int32_t)tlt_stream_u32(&s) * 0x1p-31f;
+  logits[7] = -300.0f; /* no probability left */
+  const float temperatures[] = {1.0f, 0.3f, 0.0f};
+  for (int k = 0; k < 3; k++) {
+    double t = k == 2 ? 1.0 : (double)temperatures[k], z = 0, want = 0;
+    for (int i = 0; i < N; i++) z += tlt_exp((double)logits[i] / t);
+    double lse = tlt_log(z);
+    for (int i = 0; i < N; i++) {
+      double logp = (double)logits[i] / t - lse;
+      want -= tlt_exp(logp) * logp;
+    }
+    assert_float_equal(tlt_entropy(logits, N, temperatures[k], (float)lse), want, 1e-5 * want);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(packs_in_order_within_groups),
       cmocka_unit_test(schedules_match_transformers),
       cmocka_unit_test(supervised_loss_sums),
+      cmocka_unit_test(entropy_matches_its_definition),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

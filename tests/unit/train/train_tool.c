@@ -48,7 +48,7 @@ static void add_sample(plan *p, char *line) {
   batch_text *b = p->micro[p->micros - 1];
   int at = b->cu[b->samples], first = at;
   b->prompt[b->samples] = (int32_t)strtol(line, &line, 10);
-  for (char *end; ; line = end) {
+  for (char *end;; line = end) {
     long id = strtol(line, &end, 10);
     if (end == line) break;
     if (at == MAX_TOKENS) stop("micro-batch too long");
@@ -101,7 +101,8 @@ static void store(const char *dir, const char *name, const void *data, size_t by
 
 static void store_gradient(const tlt_trainer *t, const tlt_weights *w, const char *dir) {
   float *g = tlt_malloc(w->elements * sizeof *g);
-  for (int p = 0; p < w->n_params; p++) tlt_trainer_gradient(t, &w->param[p], g + w->param[p].offset);
+  for (int p = 0; p < w->n_params; p++)
+    tlt_trainer_gradient(t, &w->param[p], g + w->param[p].offset);
   store(dir, "gradient.f32", g, w->elements * sizeof *g);
   tlt_free(g);
 }
@@ -131,8 +132,8 @@ static void run(plan *p, tlt_trainer *t, char *text, size_t cap) {
     float scale = loss.targets ? 1.0f / (float)loss.targets : 1.0f;
     if (p->steps) check(tlt_trainer_step(t, scale, &p->how, &r, &err), &err);
     at += (size_t)snprintf(text + at, cap - at, "%.9g %.9g %.4f %.4f\n",
-                           loss.sum / (double)(loss.targets ? loss.targets : 1), (double)r.grad_norm,
-                           middle - start, tlt_now() - middle);
+                           loss.sum / (double)(loss.targets ? loss.targets : 1),
+                           (double)r.grad_norm, middle - start, tlt_now() - middle);
   }
 }
 
