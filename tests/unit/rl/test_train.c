@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -105,7 +106,6 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
   (void)state;
-  if (getenv("TLT_KEEP")) return 0;
   return tlt_path_remove(top, NULL) == TLT_OK ? 0 : -1;
 }
 
@@ -416,12 +416,57 @@ static void test_numeric_failure(void **state) {
   assert_false(tlt_path_exists(path));
 }
 
+/* ---- a user's reward program ------------------------------------------------------------------------ */
+
+/* Reward by the completion's length; ids that are a multiple of `bad` fail. */
+static void make_reward(const char *name, int bad) {
+  char text[1024], path[TLT_PATH_MAX];
+  snprintf(text, sizeof text,
+           "#!/usr/bin/env python3\nimport json, sys\n"
+           "for line in sys.stdin:\n"
+           "    m = json.loads(line)\n"
+           "    if 'hello' in m: out = {'hello': 'test', 'version': 1}\n"
+           "    elif m['id'] %% %d == %d: out = {'id': m['id'], 'error': 'no idea'}\n"
+           "    else: out = {'id': m['id'], 'reward': len(m['completion']) %% 3 / 2}\n"
+           "    print(json.dumps(out), flush=True)\n", bad, bad - 1);
+  store(name, text);
+  path_of(path, name);
+  assert_int_equal(chmod(path, 0755), 0);
+}
+
+static void test_reward_program(void **state) {
+  char sets[TLT_PATH_MAX + 128], path[TLT_PATH_MAX];
+  (void)state;
+  make_reward("reward", 1 << 30);
+  make_reward("failing", 41);
+  path_of(path, "reward");
+  snprintf(sets, sizeof sets, "steps=6 reward.command=%s", path);
+  outcome a = train_ok("program-1", sets, 1, TLT_RESUME_NO);
+  outcome b = train_ok("program-2", sets, 3, TLT_RESUME_NO);
+  assert_string_equal(a.summary.weights_sha256, b.summary.weights_sha256);
+  assert_true(a.summary.reward_first > 0);
+
+  path_of(path, "failing");
+  snprintf(sets, sizeof sets, "steps=6 eval.every=0 reward.command=%s", path);
+  refused("program-3", sets, TLT_RESUME_NO, TLT_EREWARD, "no idea");
+  snprintf(sets, sizeof sets, "steps=6 eval.every=0 reward.command=%s reward.on_error=mask "
+           "reward.mask_share=0.5", path);
+  train_ok("program-4", sets, 2, TLT_RESUME_NO);
+  json_t *m = metrics_of("program-4");
+  int64_t masked = 0;
+  for (size_t i = 0; i < json_array_size(m); i++)
+    masked += json_integer_value(json_object_get(json_array_get(m, i), "groups/masked"));
+  assert_int_equal(masked, 2); /* ids 40 and 81 of 96 */
+  json_decref(m);
+}
+
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_learns_something), cmocka_unit_test(test_threads),
       cmocka_unit_test(test_algorithms),       cmocka_unit_test(test_kill),
       cmocka_unit_test(test_stop),             cmocka_unit_test(test_resume_refusals),
       cmocka_unit_test(test_bad_starts),       cmocka_unit_test(test_numeric_failure),
+      cmocka_unit_test(test_reward_program),
   };
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, setup, teardown);
