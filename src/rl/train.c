@@ -116,7 +116,7 @@ static tlt_status start(job *j, void **metrics, tlt_err *err) {
     s = tlt_rundir_begin(&j->dir, text.data, text.n, last, err);
   }
   tlt_text_free(&text);
-  if (s == TLT_OK && j->hooks.metrics) s = j->hooks.metrics->open(j->dir.path, last, metrics, err);
+  if (s == TLT_OK && j->hooks.metrics) s = j->hooks.metrics->start(j->dir.path, last, metrics, err);
   return s;
 }
 
