@@ -47,7 +47,7 @@ TLT_INLINE const tlt_unit *value_panel(const tlt_attn_state *st, int i) {
   return (const tlt_unit *)(st->panel[i] + st->a->k_bytes);
 }
 
-/* ---- scores ------------------------------------------------------------------------------------ */
+/* ---- scores -------------------------------------------------------------------------------- */
 
 /* nq queries from i0 against np panels at a time; a panel past the end is the last one again and
  * its scores are never looked at. The values of the panels are fetched on the way. */
@@ -85,18 +85,18 @@ TLT_INLINE void score_block(const tlt_attn_state *st, int i0, const int nq, cons
 static void scores(const tlt_attn_state *st) {
   for (int i = 0; i < st->n;) {
     int left = st->n - i;
-#define BLOCK(nq, np)                                                                              \
-  if (left >= nq) {                                                                                \
-    score_block(st, i, nq, np);                                                                    \
-    i += nq;                                                                                       \
-    continue;                                                                                      \
+#define BLOCK(nq, np)           \
+  if (left >= nq) {             \
+    score_block(st, i, nq, np); \
+    i += nq;                    \
+    continue;                   \
   }
     TLT_SCORE_BLOCKS(BLOCK)
 #undef BLOCK
   }
 }
 
-/* ---- probabilities ----------------------------------------------------------------------------- */
+/* ---- probabilities ------------------------------------------------------------------------- */
 
 static void softmax(const tlt_attn_state *st, int i, float *max, float *sum) {
   float *s = st->s + i * TLT_ATTN_SPAN;
@@ -121,7 +121,7 @@ static void softmax(const tlt_attn_state *st, int i, float *max, float *sum) {
   *sum = tlt_vf_sum(total);
 }
 
-/* ---- values ------------------------------------------------------------------------------------ */
+/* ---- values -------------------------------------------------------------------------------- */
 
 /* o[i][16 v0 ..] += sum over units u0 .. u1-1 of p v, for nq queries and nv vectors of D. */
 TLT_INLINE void value_block(const tlt_attn_state *st, int i0, const int nq, int v0, const int nv,
@@ -174,11 +174,11 @@ static void values(const tlt_attn_state *st) {
   memset(st->o, 0, (size_t)(st->n * st->dp) * sizeof *st->o);
   for (int i = 0; i < st->n;) {
     int left = st->n - i;
-#define BLOCK(nq)                                                                                  \
-  if (left >= nq) {                                                                                \
-    value_vectors(st, i, nq, 0, common);                                                           \
-    i += nq;                                                                                       \
-    continue;                                                                                      \
+#define BLOCK(nq)                        \
+  if (left >= nq) {                      \
+    value_vectors(st, i, nq, 0, common); \
+    i += nq;                             \
+    continue;                            \
   }
     TLT_VALUE_BLOCKS(BLOCK)
 #undef BLOCK
@@ -192,7 +192,7 @@ static void values(const tlt_attn_state *st) {
   }
 }
 
-/* ---- spans ------------------------------------------------------------------------------------- */
+/* ---- spans --------------------------------------------------------------------------------- */
 
 static void fold(tlt_attn_state *st, int i, float max, float sum) {
   tlt_lse *run = &st->run[st->who[i]];

@@ -29,6 +29,7 @@ static void fill(void) {
 const tlt_backward *tlt_backward_of(const tlt_kernels *forward) {
   pthread_once(&filled, fill);
   for (int i = 0; i < CHOICES; i++)
-    if (choices[i].numerics == forward->numerics && choices[i].isa == forward->isa) return &tables[i];
+    if (choices[i].numerics == forward->numerics && choices[i].isa == forward->isa)
+      return &tables[i];
   return NULL;
 }

@@ -3,7 +3,9 @@
  * with to_act); results are fp32.
  *
  * portable: own code, every output one ascending FMA chain. Fast paths: oneDNN, called
- * single-threaded on output tiles fixed by shape, capped at the path's instruction set. */
+ * single-threaded on output tiles fixed by shape, capped at the path's instruction set; it compiles
+ * a product on first use of a shape and takes memory of its own, and where it fails the result is
+ * NaN, which the fixed-point sums flag. */
 #ifndef TLT_KERNELS_BACKWARD_H
 #define TLT_KERNELS_BACKWARD_H
 
@@ -15,8 +17,8 @@
 #define TLT_FIX_SCALE 0x1p40f
 #define TLT_FIX_LIMIT 0x1p22f /* |partial| at or above this, NaN or infinity: bad */
 
-/* acc[i] += rint(x[i] * 2^40), nearest even. Returns max |x| seen; *bad set to true when some |x| is
- * not below TLT_FIX_LIMIT (that element is skipped). */
+/* acc[i] += rint(x[i] * 2^40), nearest even. Returns max |x| seen, NaN aside; *bad set to true when
+ * some |x| is not below TLT_FIX_LIMIT (that element is skipped). */
 typedef float (*tlt_fix_add_fn)(int64_t *acc, const float *x, size_t n, bool *bad);
 
 typedef struct tlt_backward {
@@ -54,7 +56,8 @@ typedef struct tlt_backward {
    * q act [T][G] at stride q_ld between positions (heads adjacent, D each); k and v fp32-readable
    * as act [T][D] at stride kv_ld; lse [T][G] at stride lse_ld; out act and dout fp32 laid out like
    * q (out_ld, dout_ld). Writes dq fp32 [T][G*D] (dq_ld), dk, dv fp32 [T][D] (dkv_ld), all
-   * overwritten. Reductions run in position order inside fixed blocks. scratch per thread. */
+   * overwritten. Products are fp32 for every act; dq sums over keys, dk and dv over (head, position)
+   * in ascending order. scratch per thread. */
   void (*attention)(int T, int G, int head_dim, float scale, const void *q, size_t q_ld,
                     const void *k, const void *v, size_t kv_ld, const float *lse, size_t lse_ld,
                     const void *out, size_t out_ld, const float *dout, size_t dout_ld, float *dq,

@@ -38,7 +38,8 @@ static void carve(attn_back *b, float *at) {
 TLT_INLINE void load_act_row(const attn_back *b, const void *from, size_t offset, float *to) {
   for (int i = 0; i < b->dp; i += TLT_LANES) {
     int left = b->d - i;
-    tlt_vf_store(to + i, TLT_LOAD_ACT(from, offset + (size_t)i, left < TLT_LANES ? left : TLT_LANES));
+    tlt_vf_store(to + i,
+                 TLT_LOAD_ACT(from, offset + (size_t)i, left < TLT_LANES ? left : TLT_LANES));
   }
 }
 
@@ -144,10 +145,27 @@ static void attention(int T, int G, int head_dim, float scale, const void *q, si
                       const void *k, const void *v, size_t kv_ld, const float *lse, size_t lse_ld,
                       const void *out, size_t out_ld, const float *dout, size_t dout_ld, float *dq,
                       size_t dq_ld, float *dk, float *dv, size_t dkv_ld, void *scratch) {
-  attn_back b = {.T = T, .G = G, .d = head_dim, .dp = (head_dim + 15) & ~15, .scale = scale,
-                 .q = q, .k = k, .v = v, .out = out, .lse = lse, .dout = dout, .q_ld = q_ld,
-                 .kv_ld = kv_ld, .lse_ld = lse_ld, .out_ld = out_ld, .dout_ld = dout_ld,
-                 .dq_ld = dq_ld, .dkv_ld = dkv_ld, .dq = dq, .dk = dk, .dv = dv};
+  attn_back b = {.T = T,
+                 .G = G,
+                 .d = head_dim,
+                 .dp = (head_dim + 15) & ~15,
+                 .scale = scale,
+                 .q = q,
+                 .k = k,
+                 .v = v,
+                 .out = out,
+                 .lse = lse,
+                 .dout = dout,
+                 .q_ld = q_ld,
+                 .kv_ld = kv_ld,
+                 .lse_ld = lse_ld,
+                 .out_ld = out_ld,
+                 .dout_ld = dout_ld,
+                 .dq_ld = dq_ld,
+                 .dkv_ld = dkv_ld,
+                 .dq = dq,
+                 .dk = dk,
+                 .dv = dv};
   carve(&b, scratch);
   deltas(&b);
   for (int j = 0; j < T; j += TILE) {
@@ -161,8 +179,17 @@ static void attention(int T, int G, int head_dim, float scale, const void *q, si
 }
 
 const tlt_backward TLT_BACKWARD = {
-    .dx_tiles = TLT_GEMM(dx_tiles), .dx_scratch = TLT_GEMM(dx_scratch), .dx = TLT_GEMM(dx),
-    .dw_tiles = TLT_GEMM(dw_tiles), .dw_scratch = TLT_GEMM(dw_scratch), .dw = TLT_GEMM(dw),
-    .fix_add = fix_add, .rmsnorm = rmsnorm, .silu_mul = silu_mul, .rope = rope,
-    .attention_scratch = attention_scratch, .attention = attention, .dlogits = dlogits,
+    .dx_tiles = TLT_GEMM(dx_tiles),
+    .dx_scratch = TLT_GEMM(dx_scratch),
+    .dx = TLT_GEMM(dx),
+    .dw_tiles = TLT_GEMM(dw_tiles),
+    .dw_scratch = TLT_GEMM(dw_scratch),
+    .dw = TLT_GEMM(dw),
+    .fix_add = fix_add,
+    .rmsnorm = rmsnorm,
+    .silu_mul = silu_mul,
+    .rope = rope,
+    .attention_scratch = attention_scratch,
+    .attention = attention,
+    .dlogits = dlogits,
 };

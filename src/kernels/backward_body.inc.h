@@ -12,7 +12,7 @@
 
 enum { TILE = 64 }; /* positions of an attention block; columns of K and rows of W of GEMM tiles */
 
-/* ---- the matrix product under everything ------------------------------------------------------- */
+/* ---- the matrix product under everything --------------------------------------------------- */
 
 /* C[rows][16 vectors] += A B: one chain over ascending u per element, carried through C.
  * A(i, u) = a[i * a_row + u * a_unit], B[u][..] at stride ldb, C at stride ldc. */
@@ -45,12 +45,12 @@ static void mm(int rows, int columns, int depth, const float *a, size_t a_row, s
     for (int m = 0; m < rows;) {
       const float *am = a + (size_t)m * a_row;
       float *cm = c + (size_t)m * ldc + n;
-#define BLOCK(size)                                                                                \
-  if (rows - m >= size) {                                                                          \
-    if (two) mm_block(size, 2, depth, am, a_row, a_unit, b + n, ldb, cm, ldc);                     \
-    else mm_block(size, 1, depth, am, a_row, a_unit, b + n, ldb, cm, ldc);                         \
-    m += size;                                                                                     \
-    continue;                                                                                      \
+#define BLOCK(size)                                                            \
+  if (rows - m >= size) {                                                      \
+    if (two) mm_block(size, 2, depth, am, a_row, a_unit, b + n, ldb, cm, ldc); \
+    else mm_block(size, 1, depth, am, a_row, a_unit, b + n, ldb, cm, ldc);     \
+    m += size;                                                                 \
+    continue;                                                                  \
   }
       TLT_MM_BLOCKS(BLOCK)
 #undef BLOCK
@@ -59,7 +59,7 @@ static void mm(int rows, int columns, int depth, const float *a, size_t a_row, s
   }
 }
 
-/* ---- int64 fixed point ------------------------------------------------------------------------- */
+/* ---- int64 fixed point --------------------------------------------------------------------- */
 
 static float fix_add(int64_t *acc, const float *x, size_t n, bool *bad) {
   tlt_vf top = tlt_vf_set(0.0f);
@@ -75,7 +75,7 @@ static float fix_add(int64_t *acc, const float *x, size_t n, bool *bad) {
   return tlt_vf_hmax(top);
 }
 
-/* ---- elementwise ------------------------------------------------------------------------------- */
+/* ---- elementwise --------------------------------------------------------------------------- */
 
 static void rmsnorm(const float *dy, const float *x, const float *gain, float inv, int n,
                     float *dx_out, float *dgain) {
@@ -102,7 +102,8 @@ static void silu_mul(const float *dm, const float *g, const float *u, int n, flo
   tlt_vi sign = tlt_vi_set(0x80000000u);
   for (int i = 0; i < n; i += TLT_LANES) {
     int l = tlt_lanes_of((size_t)(n - i));
-    tlt_vf gate = tlt_vf_load_n(g + i, l), up = tlt_vf_load_n(u + i, l), d = tlt_vf_load_n(dm + i, l);
+    tlt_vf gate = tlt_vf_load_n(g + i, l), up = tlt_vf_load_n(u + i, l),
+           d = tlt_vf_load_n(dm + i, l);
     tlt_vf minus = tlt_vi_as_float(tlt_vi_add(tlt_vf_bits(gate), sign));
     tlt_vf s = tlt_vf_div(one, tlt_vf_add(one, tlt_vexp(minus))), silu = tlt_vf_mul(gate, s);
     tlt_vf_store_n(du + i, l, tlt_vf_mul(d, silu));
@@ -124,7 +125,8 @@ static void rope(float *x, const float *cosine, const float *sine, int head_dim)
   }
 }
 
-static void dlogits(float *logits, int n, float temperature, float lse, int32_t token, float dlogp) {
+static void dlogits(float *logits, int n, float temperature, float lse, int32_t token,
+                    float dlogp) {
   float t = temperature < 1e-3f ? 1.0f : temperature, c = dlogp / t;
   float own = c * (1.0f - tlt_expf(logits[token] / t - lse));
   tlt_vf by = tlt_vf_set(t), top = tlt_vf_set(lse), minus = tlt_vf_set(-c);

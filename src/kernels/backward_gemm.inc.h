@@ -3,7 +3,9 @@
 
 enum { DEPTH = 256 }; /* elements of the sum per pass, so that operands stay in cache */
 
-static int dx_tiles(const tlt_packed *w) { return (w->k + TILE - 1) / TILE; }
+static int dx_tiles(const tlt_packed *w) {
+  return (w->k + TILE - 1) / TILE;
+}
 
 static int dw_tiles(int n, int k) {
   (void)k;
@@ -16,8 +18,8 @@ static size_t dx_scratch(const tlt_packed *w, int rows) {
 }
 
 static size_t dw_scratch(int n, int k, int rows) {
-  (void)n, (void)k, (void)rows;
-  return 2 * DEPTH * TILE * sizeof(float) + TILE * TILE * sizeof(float);
+  (void)n, (void)k;
+  return ((size_t)rows + DEPTH + TILE) * TILE * sizeof(float);
 }
 
 /* Columns k0 .. k0+63 of one panel as fp32 [16][TILE]; zero beyond K. */
@@ -63,20 +65,20 @@ static void gather_columns(const float *x, size_t ldx, int rows, int from, int w
 static void dw(int n, int k, int tile, const void *dy, size_t ld_dy, const void *x, size_t ldx,
                int rows, int64_t *acc, float *max_abs, bool *bad, void *scratch) {
   int n0 = tile * TILE, high = n - n0 < TILE ? n - n0 : TILE;
-  float *a = scratch, *b = a + DEPTH * TILE;
-  float *c = b + DEPTH * TILE;
+  float *b = scratch, *c = b + DEPTH * TILE, *a = c + TILE * TILE;
+  gather_columns(dy, ld_dy, rows, n0, high, a);
   *max_abs = 0;
   for (int k0 = 0; k0 < k; k0 += TILE) {
     int width = k - k0 < TILE ? k - k0 : TILE;
     memset(c, 0, TILE * TILE * sizeof *c);
     for (int r = 0; r < rows; r += DEPTH) {
       int depth = rows - r < DEPTH ? rows - r : DEPTH;
-      gather_columns((const float *)dy + (size_t)r * ld_dy, ld_dy, depth, n0, high, a);
       gather_columns((const float *)x + (size_t)r * ldx, ldx, depth, k0, width, b);
-      mm(TILE, TILE, depth, a, 1, TILE, b, TILE, c, TILE);
+      mm(TILE, TILE, depth, a + (size_t)r * TILE, 1, TILE, b, TILE, c, TILE);
     }
     for (int i = 0; i < high; i++) {
-      float max = fix_add(acc + (size_t)(n0 + i) * (size_t)k + k0, c + i * TILE, (size_t)width, bad);
+      float max =
+          fix_add(acc + (size_t)(n0 + i) * (size_t)k + k0, c + i * TILE, (size_t)width, bad);
       *max_abs = max > *max_abs ? max : *max_abs;
     }
   }

@@ -2,15 +2,15 @@
 #include "kernels/backward.h"
 #include "kernels/lanes.h"
 
-/* rint of four scaled values as int64: below 2^24 by the conversion to int32, from there on the value
- * is an integer, its mantissa shifted left. */
+/* rint of four scaled values as int64: below 2^24 by the conversion to int32, from there on the
+ * value is an integer, its mantissa shifted left. */
 TLT_INLINE __m256i fix_quad(__m128 v) {
   __m128i bits = _mm_castps_si128(v);
   __m128 size = _mm_andnot_ps(_mm_set1_ps(-0.0f), v);
   __m128 small = _mm_cmplt_ps(size, _mm_set1_ps(0x1p24f));
   __m256i narrow = _mm256_cvtepi32_epi64(_mm_cvtps_epi32(_mm_and_ps(v, small)));
-  __m128i mantissa = _mm_or_si128(_mm_and_si128(bits, _mm_set1_epi32(0x7fffff)),
-                                  _mm_set1_epi32(0x800000));
+  __m128i mantissa =
+      _mm_or_si128(_mm_and_si128(bits, _mm_set1_epi32(0x7fffff)), _mm_set1_epi32(0x800000));
   mantissa = _mm_andnot_si128(_mm_castps_si128(small), mantissa);
   __m128i exponent = _mm_and_si128(_mm_srli_epi32(bits, 23), _mm_set1_epi32(255));
   __m256i shift = _mm256_cvtepi32_epi64(_mm_sub_epi32(exponent, _mm_set1_epi32(150)));

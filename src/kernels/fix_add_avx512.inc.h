@@ -4,8 +4,8 @@
 
 TLT_INLINE bool fix_add_lanes(int64_t *acc, tlt_vf x, int n) {
   __mmask16 in = (__mmask16)((1u << n) - 1);
-  __mmask16 good = _mm512_mask_cmp_ps_mask(in, _mm512_abs_ps(x), _mm512_set1_ps(TLT_FIX_LIMIT),
-                                           _CMP_LT_OQ);
+  __mmask16 good =
+      _mm512_mask_cmp_ps_mask(in, _mm512_abs_ps(x), _mm512_set1_ps(TLT_FIX_LIMIT), _CMP_LT_OQ);
   __m512 scaled = _mm512_maskz_mul_ps(good, x, _mm512_set1_ps(TLT_FIX_SCALE));
   __m512i low = _mm512_cvt_roundps_epi64(_mm512_castps512_ps256(scaled),
                                          _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

@@ -1,6 +1,8 @@
 #include "kernels/kernels.h"
 
-static size_t round64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+static size_t round64(size_t bytes) {
+  return (bytes + 63) & ~(size_t)63;
+}
 
 tlt_kv_layout tlt_kv_layout_of(int layers, int kv_heads, int head_dim, size_t act_size) {
   size_t d = (size_t)head_dim, dp = (d + 15) & ~(size_t)15;

@@ -1,4 +1,5 @@
-/* kv_store of kernels.h for both act types; compiled by every instruction set with its own flags. */
+/* kv_store of kernels.h for both act types; compiled by every instruction set with its own flags.
+ */
 #include "kernels/kernels.h"
 
 static inline void tlt_store_f32(unsigned char *panel, size_t k_bytes, int head_dim, int slot,
@@ -13,7 +14,7 @@ static inline void tlt_store_f32(unsigned char *panel, size_t k_bytes, int head_
 }
 
 static inline void tlt_store_bf16(unsigned char *panel, size_t k_bytes, int head_dim, int slot,
-                                 const float *key, const float *value) {
+                                  const float *key, const float *value) {
   tlt_bf16 *k = (tlt_bf16 *)panel + slot * 2;
   int dp = (head_dim + 15) & ~15;
   tlt_bf16 *v = (tlt_bf16 *)(panel + k_bytes) + slot / 2 * dp * 2 + slot % 2;

@@ -5,11 +5,15 @@
 
 enum { TILE = 96 }; /* columns of K of a dx tile, rows of W of a dw tile */
 
-static int tile_width(int n, int tile) { return n - tile * TILE < TILE ? n - tile * TILE : TILE; }
+static int tile_width(int n, int tile) {
+  return n - tile * TILE < TILE ? n - tile * TILE : TILE;
+}
 
-/* ---- dX ---------------------------------------------------------------------------------------- */
+/* ---- dX ------------------------------------------------------------------------------------ */
 
-int tlt_onednn_dx_tiles(const tlt_packed *w) { return (w->k + TILE - 1) / TILE; }
+int tlt_onednn_dx_tiles(const tlt_packed *w) {
+  return (w->k + TILE - 1) / TILE;
+}
 
 size_t tlt_onednn_dx_scratch(const tlt_packed *w, int rows) {
   (void)rows;
@@ -30,8 +34,8 @@ static void unpack(const tlt_packed *w, int k0, int width, tlt_bf16 *to) {
 void tlt_onednn_dx(const tlt_packed *w, int tile, const void *dy, size_t ld_dy, int rows, float *dx,
                    size_t ld_dx, void *scratch) {
   int width = tile_width(w->k, tile);
-  tlt_matmul s = {.m = rows, .n = width, .k = w->n, .a_row = ld_dy, .a_col = 1, .b_row = TILE,
-                  .c_row = ld_dx};
+  tlt_matmul s = {
+      .m = rows, .n = width, .k = w->n, .a_row = ld_dy, .a_col = 1, .b_row = TILE, .c_row = ld_dx};
   tlt_bf16 *b = (tlt_bf16 *)((char *)scratch + TLT_MATMUL_SCRATCH);
   float *c = dx + tile * TILE;
   unpack(w, tile * TILE, width, b);
@@ -40,7 +44,7 @@ void tlt_onednn_dx(const tlt_packed *w, int tile, const void *dy, size_t ld_dy, 
     for (int j = 0; j < width; j++) c[(size_t)r * ld_dx + (size_t)j] = NAN;
 }
 
-/* ---- dW ---------------------------------------------------------------------------------------- */
+/* ---- dW ------------------------------------------------------------------------------------ */
 
 int tlt_onednn_dw_tiles(int n, int k) {
   (void)k;
@@ -55,8 +59,8 @@ size_t tlt_onednn_dw_scratch(int n, int k, int rows) {
 void tlt_onednn_dw(int n, int k, int tile, const void *dy, size_t ld_dy, const void *x, size_t ldx,
                    int rows, int64_t *acc, float *max_abs, bool *bad, void *scratch) {
   int height = tile_width(n, tile);
-  tlt_matmul s = {.m = height, .n = k, .k = rows, .a_row = 1, .a_col = ld_dy, .b_row = ldx,
-                  .c_row = (size_t)k};
+  tlt_matmul s = {
+      .m = height, .n = k, .k = rows, .a_row = 1, .a_col = ld_dy, .b_row = ldx, .c_row = (size_t)k};
   float *c = (float *)((char *)scratch + TLT_MATMUL_SCRATCH);
   size_t count = (size_t)height * (size_t)k;
   if (!tlt_matmul_run(&s, (const tlt_bf16 *)dy + tile * TILE, x, c, scratch))

@@ -1,5 +1,5 @@
-/* dX and dW of the bf16 table by oneDNN; contracts are those of tlt_backward. Where oneDNN fails the
- * result is NaN, which the fixed-point sums flag. */
+/* dX and dW of the bf16 table by oneDNN; contracts are those of tlt_backward. Where oneDNN fails
+ * the result is NaN, which the fixed-point sums flag. */
 #ifndef TLT_KERNELS_ONEDNN_BACKWARD_H
 #define TLT_KERNELS_ONEDNN_BACKWARD_H
 

@@ -41,15 +41,15 @@ static bool compile(entry *e, const tlt_matmul *s) {
   dnnl_primitive_attr_t attr = NULL;
   dnnl_primitive_desc_t desc = NULL;
   dnnl_matmul_desc_t op;
-  bool ok = describe(&e->a, s->m, s->k, s->a_row, s->a_col, dnnl_bf16) &&
-            describe(&e->b, s->k, s->n, s->b_row, 1, dnnl_bf16) &&
-            describe(&e->c, s->m, s->n, s->c_row, 1, dnnl_f32) &&
-            dnnl_primitive_attr_create(&attr) == dnnl_success &&
-            dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) ==
-                dnnl_success &&
-            dnnl_matmul_desc_init(&op, &e->a, &e->b, NULL, &e->c) == dnnl_success &&
-            dnnl_primitive_desc_create(&desc, &op, attr, engine, NULL) == dnnl_success &&
-            dnnl_primitive_create(&e->primitive, desc) == dnnl_success;
+  bool ok =
+      describe(&e->a, s->m, s->k, s->a_row, s->a_col, dnnl_bf16) &&
+      describe(&e->b, s->k, s->n, s->b_row, 1, dnnl_bf16) &&
+      describe(&e->c, s->m, s->n, s->c_row, 1, dnnl_f32) &&
+      dnnl_primitive_attr_create(&attr) == dnnl_success &&
+      dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) == dnnl_success &&
+      dnnl_matmul_desc_init(&op, &e->a, &e->b, NULL, &e->c) == dnnl_success &&
+      dnnl_primitive_desc_create(&desc, &op, attr, engine, NULL) == dnnl_success &&
+      dnnl_primitive_create(&e->primitive, desc) == dnnl_success;
   if (ok) e->scratch = *dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
   else e->primitive = NULL;
   e->shape = *s;
@@ -101,9 +101,14 @@ bool tlt_matmul_run(const tlt_matmul *shape, const tlt_bf16 *a, const tlt_bf16 *
   void *more = need > TLT_MATMUL_SCRATCH ? tlt_calloc_aligned(need, 1) : NULL;
   if (more) scratch = more;
   dnnl_stream_t stream = NULL;
-  dnnl_exec_arg_t arg[4] = {{DNNL_ARG_SRC, NULL}, {DNNL_ARG_WEIGHTS, NULL}, {DNNL_ARG_DST, NULL},
+  dnnl_exec_arg_t arg[4] = {{DNNL_ARG_SRC, NULL},
+                            {DNNL_ARG_WEIGHTS, NULL},
+                            {DNNL_ARG_DST, NULL},
                             {DNNL_ARG_SCRATCHPAD, NULL}};
-  union { const tlt_bf16 *in; void *out; } pa = {a}, pb = {b}; /* the C API takes no const */
+  union {
+    const tlt_bf16 *in;
+    void *out;
+  } pa = {a}, pb = {b}; /* the C API takes no const */
   bool ok = (more || need <= TLT_MATMUL_SCRATCH) &&
             dnnl_stream_create(&stream, engine, dnnl_stream_default_flags) == dnnl_success &&
             dnnl_memory_create(&arg[0].memory, &e->a, engine, pa.out) == dnnl_success &&

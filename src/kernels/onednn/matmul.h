@@ -15,9 +15,9 @@ typedef struct tlt_matmul {
 } tlt_matmul;
 
 /* Runs on the calling thread only; from any number of threads at once. The bits depend on the shape
- * alone: oneDNN is capped at AVX-512-BF16 before its first primitive and never sees a second thread.
- * scratch: TLT_MATMUL_SCRATCH bytes, 64-aligned; the rare shape that needs more takes it from the
- * heap. False when oneDNN fails (out of memory); C is then undefined. */
+ * alone: oneDNN is capped at AVX-512-BF16 before its first primitive and never sees a second
+ * thread. scratch: TLT_MATMUL_SCRATCH bytes, 64-aligned; the rare shape that needs more takes it
+ * from the heap. False when oneDNN fails (out of memory); C is then undefined. */
 enum { TLT_MATMUL_SCRATCH = 256 * 1024 };
 
 bool tlt_matmul_run(const tlt_matmul *shape, const tlt_bf16 *a, const tlt_bf16 *b, float *c,

@@ -1,18 +1,17 @@
 /* Attention by its definition, one query and one position at a time: the oracle of the vector code.
  *
- * The definition, for one query q with `visible` keys (Vaswani et al. 2017 with the online softmax of
- * Milakov and Gimelshein 2018 over fixed spans):
- *   span c holds positions 128 c .. 128 c + 127;   s_j = scale * (q . k_j)
- *   m_c = max s_j,  p_j = exp(s_j - m_c),  S_c = sum p_j,  o_c = sum p_j v_j   over visible j of c
- *   (M, S, O) folds spans in ascending order, the smaller maximum is scaled by exp(difference)
- *   out = O / S,  lse = M + ln S
- * Order of operations: q . k is one FMA chain over ascending d; S_c runs over 16 strided lanes and
- * the tree 8, 4, 2, 1; o_c[d] is one FMA chain over ascending j, then + 0.0. With bf16, dot products
- * step by pairs of d, o_c by pairs of positions, p_j rounded to bf16, each pair as VDPBF16PS does it
- * (dpbf16.h); a last position without a partner is paired with zeros.
+ * The definition, for one query q with `visible` keys (Vaswani et al. 2017 with the online softmax
+ * of Milakov and Gimelshein 2018 over fixed spans): span c holds positions 128 c .. 128 c + 127;
+ * s_j = scale * (q . k_j) m_c = max s_j,  p_j = exp(s_j - m_c),  S_c = sum p_j,  o_c = sum p_j v_j
+ * over visible j of c (M, S, O) folds spans in ascending order, the smaller maximum is scaled by
+ * exp(difference) out = O / S,  lse = M + ln S Order of operations: q . k is one FMA chain over
+ * ascending d; S_c runs over 16 strided lanes and the tree 8, 4, 2, 1; o_c[d] is one FMA chain over
+ * ascending j, then + 0.0. With bf16, dot products step by pairs of d, o_c by pairs of positions,
+ * p_j rounded to bf16, each pair as VDPBF16PS does it (dpbf16.h); a last position without a partner
+ * is paired with zeros.
  *
- * So the result is a function of q, visible and the keys and values at positions below visible only:
- * not of the other queries, nor of what lies in slots from `visible` on, be it NaN. */
+ * So the result is a function of q, visible and the keys and values at positions below visible
+ * only: not of the other queries, nor of what lies in slots from `visible` on, be it NaN. */
 #include "kernels/dpbf16.h"
 #include "kernels/kv_body.inc.h"
 #include "kernels/table.h"
@@ -55,9 +54,9 @@ static void values_bf16(const tlt_attn *a, const unsigned char *const *panels, c
       const tlt_bf16 *v = (const tlt_bf16 *)(panels[j / TLT_KV_BLOCK] + a->k_bytes);
       const tlt_bf16 *pair = v + (j % TLT_KV_BLOCK / 2 * dp + d) * 2;
       bool both = j + 1 < count;
-      acc = tlt_dpbf16(acc, tlt_f32_to_bf16(tlt_flush(p[j])),
-                       both ? tlt_f32_to_bf16(tlt_flush(p[j + 1])) : 0, pair[0],
-                       both ? pair[1] : 0);
+      acc =
+          tlt_dpbf16(acc, tlt_f32_to_bf16(tlt_flush(p[j])),
+                     both ? tlt_f32_to_bf16(tlt_flush(p[j + 1])) : 0, pair[0], both ? pair[1] : 0);
     }
     o[d] = acc + 0.0f;
   }

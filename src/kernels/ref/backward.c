@@ -6,12 +6,15 @@ enum { TILE = 64 }; /* columns of K for dx, rows of W for dw */
 
 static float weight(const tlt_packed *w, int n, int k) {
   size_t pair = (size_t)(n / TLT_PANEL) * (size_t)w->pairs + (size_t)(k / 2);
-  return tlt_bf16_to_f32(w->data[(pair * TLT_PANEL + (size_t)(n % TLT_PANEL)) * 2 + (size_t)(k % 2)]);
+  return tlt_bf16_to_f32(
+      w->data[(pair * TLT_PANEL + (size_t)(n % TLT_PANEL)) * 2 + (size_t)(k % 2)]);
 }
 
-/* ---- GEMMs ------------------------------------------------------------------------------------ */
+/* ---- GEMMs -------------------------------------------------------------------------------- */
 
-static int dx_tiles(const tlt_packed *w) { return (w->k + TILE - 1) / TILE; }
+static int dx_tiles(const tlt_packed *w) {
+  return (w->k + TILE - 1) / TILE;
+}
 static int dw_tiles(int n, int k) {
   (void)k;
   return (n + TILE - 1) / TILE;
@@ -39,8 +42,8 @@ static void dx_f32(const tlt_packed *w, int tile, const void *dy, size_t ld_dy, 
   }
 }
 
-static void dx_bf16(const tlt_packed *w, int tile, const void *dy, size_t ld_dy, int rows, float *dx,
-                    size_t ld_dx, void *scratch) {
+static void dx_bf16(const tlt_packed *w, int tile, const void *dy, size_t ld_dy, int rows,
+                    float *dx, size_t ld_dx, void *scratch) {
   (void)scratch;
   int end = (tile + 1) * TILE < w->k ? (tile + 1) * TILE : w->k;
   for (int r = 0; r < rows; r++) {
@@ -91,8 +94,9 @@ static void dw(int n, int k, int tile, const void *dy, size_t ld_dy, const void 
   *max_abs = 0;
   for (int i = tile * TILE; i < end; i++) {
     for (int j = 0; j < k; j++)
-      line[j] = bf16 ? dw_chain_bf16((const tlt_bf16 *)dy + i, ld_dy, (const tlt_bf16 *)x + j, ldx, rows)
-                     : dw_chain_f32((const float *)dy + i, ld_dy, (const float *)x + j, ldx, rows);
+      line[j] =
+          bf16 ? dw_chain_bf16((const tlt_bf16 *)dy + i, ld_dy, (const tlt_bf16 *)x + j, ldx, rows)
+               : dw_chain_f32((const float *)dy + i, ld_dy, (const float *)x + j, ldx, rows);
     float max = fix_add(acc + (size_t)i * (size_t)k, line, (size_t)k, bad);
     *max_abs = max > *max_abs ? max : *max_abs;
   }
@@ -108,7 +112,7 @@ static void dw_bf16(int n, int k, int tile, const void *dy, size_t ld_dy, const 
   dw(n, k, tile, dy, ld_dy, x, ldx, rows, acc, max_abs, bad, scratch, true);
 }
 
-/* ---- elementwise ------------------------------------------------------------------------------- */
+/* ---- elementwise --------------------------------------------------------------------------- */
 
 static void rmsnorm(const float *dy, const float *x, const float *gain, float inv, int n, float *dx,
                     float *dgain) {
@@ -141,15 +145,15 @@ static void rope(float *dx, const float *cosine, const float *sine, int head_dim
   }
 }
 
-static void dlogits(float *logits, int n, float temperature, float lse, int32_t token, float dlogp) {
+static void dlogits(float *logits, int n, float temperature, float lse, int32_t token,
+                    float dlogp) {
   float t = temperature < 1e-3f ? 1.0f : temperature, c = dlogp / t;
   float own = c * (1.0f - tlt_expf(logits[token] / t - lse));
   for (int i = 0; i < n; i++) logits[i] = -(c * tlt_expf(logits[i] / t - lse));
   logits[token] = own;
 }
 
-/* ---- attention --------------------------------------------------------------------------------- */
-
+/* ---- attention ----------------------------------------------------------------------------- */
 
 static float dot(const float *a, const float *b, int n) {
   float acc = 0;
@@ -183,7 +187,8 @@ static void finish(float *x, int n, float scale) {
 static void attention(int T, int G, int head_dim, float scale, const void *q, size_t q_ld,
                       const void *k, const void *v, size_t kv_ld, const float *lse, size_t lse_ld,
                       const void *out, size_t out_ld, const float *dout, size_t dout_ld, float *dq,
-                      size_t dq_ld, float *dk, float *dv, size_t dkv_ld, float *scratch, bool bf16) {
+                      size_t dq_ld, float *dk, float *dv, size_t dkv_ld, float *scratch,
+                      bool bf16) {
   int D = head_dim;
   float *qi = scratch, *oi = qi + D, *kj = oi + D, *vj = kj + D;
   for (size_t t = 0; t < (size_t)T; t++)
@@ -225,8 +230,8 @@ static void attention_f32(int T, int G, int head_dim, float scale, const void *q
                           size_t lse_ld, const void *out, size_t out_ld, const float *dout,
                           size_t dout_ld, float *dq, size_t dq_ld, float *dk, float *dv,
                           size_t dkv_ld, void *scratch) {
-  attention(T, G, head_dim, scale, q, q_ld, k, v, kv_ld, lse, lse_ld, out, out_ld, dout, dout_ld, dq,
-            dq_ld, dk, dv, dkv_ld, scratch, false);
+  attention(T, G, head_dim, scale, q, q_ld, k, v, kv_ld, lse, lse_ld, out, out_ld, dout, dout_ld,
+            dq, dq_ld, dk, dv, dkv_ld, scratch, false);
 }
 
 static void attention_bf16(int T, int G, int head_dim, float scale, const void *q, size_t q_ld,
@@ -234,15 +239,16 @@ static void attention_bf16(int T, int G, int head_dim, float scale, const void *
                            size_t lse_ld, const void *out, size_t out_ld, const float *dout,
                            size_t dout_ld, float *dq, size_t dq_ld, float *dk, float *dv,
                            size_t dkv_ld, void *scratch) {
-  attention(T, G, head_dim, scale, q, q_ld, k, v, kv_ld, lse, lse_ld, out, out_ld, dout, dout_ld, dq,
-            dq_ld, dk, dv, dkv_ld, scratch, true);
+  attention(T, G, head_dim, scale, q, q_ld, k, v, kv_ld, lse, lse_ld, out, out_ld, dout, dout_ld,
+            dq, dq_ld, dk, dv, dkv_ld, scratch, true);
 }
 
-#define COMMON                                                                                     \
-  .dx_tiles = dx_tiles, .dx_scratch = dx_scratch, .dw_tiles = dw_tiles, .dw_scratch = dw_scratch,  \
-  .fix_add = fix_add, .rmsnorm = rmsnorm, .silu_mul = silu_mul, .rope = rope, .dlogits = dlogits,  \
+#define COMMON                                                                                    \
+  .dx_tiles = dx_tiles, .dx_scratch = dx_scratch, .dw_tiles = dw_tiles, .dw_scratch = dw_scratch, \
+  .fix_add = fix_add, .rmsnorm = rmsnorm, .silu_mul = silu_mul, .rope = rope, .dlogits = dlogits, \
   .attention_scratch = attention_scratch
 
-const tlt_backward tlt_backward_scalar = {COMMON, .dx = dx_f32, .dw = dw_f32, .attention = attention_f32};
+const tlt_backward tlt_backward_scalar = {COMMON, .dx = dx_f32, .dw = dw_f32,
+                                          .attention = attention_f32};
 const tlt_backward tlt_backward_bf16_scalar = {COMMON, .dx = dx_bf16, .dw = dw_bf16,
                                                .attention = attention_bf16};

@@ -17,8 +17,10 @@ enum { MAX_POSITIONS = 400, MAX_BLOCKS = MAX_POSITIONS / 16, MAX_D = 160, GUARD 
 static const struct {
   tlt_numerics numerics;
   tlt_isa isa;
-} paths[] = {{TLT_NUMERICS_PORTABLE, TLT_ISA_SCALAR},     {TLT_NUMERICS_PORTABLE, TLT_ISA_AVX2},
-             {TLT_NUMERICS_PORTABLE, TLT_ISA_AVX512},     {TLT_NUMERICS_AVX512BF16, TLT_ISA_SCALAR},
+} paths[] = {{TLT_NUMERICS_PORTABLE, TLT_ISA_SCALAR},
+             {TLT_NUMERICS_PORTABLE, TLT_ISA_AVX2},
+             {TLT_NUMERICS_PORTABLE, TLT_ISA_AVX512},
+             {TLT_NUMERICS_AVX512BF16, TLT_ISA_SCALAR},
              {TLT_NUMERICS_AVX512BF16, TLT_ISA_AVX512BF16}};
 enum { PATHS = sizeof paths / sizeof paths[0] };
 
@@ -97,9 +99,16 @@ static void attend(problem *p, int t0, int n, unsigned char *out, float *lse) {
   }
   for (size_t i = 0; i < floats; i++) p->scratch[i] = NAN;
   for (int i = 0; i < GUARD; i++) p->scratch[floats + (size_t)i] = 42;
-  tlt_attn a = {.n_q = n, .head_dim = p->d, .scale = 0.125f, .q = q, .visible = visible, .out = o,
-                .panels = (const unsigned char *const *)p->block, .k_bytes = p->layout.k_bytes,
-                .lse = lse, .scratch = p->scratch};
+  tlt_attn a = {.n_q = n,
+                .head_dim = p->d,
+                .scale = 0.125f,
+                .q = q,
+                .visible = visible,
+                .out = o,
+                .panels = (const unsigned char *const *)p->block,
+                .k_bytes = p->layout.k_bytes,
+                .lse = lse,
+                .scratch = p->scratch};
   p->k->attention(&a);
   for (int i = 0; i < GUARD; i++) assert_true(p->scratch[floats + (size_t)i] == 42);
 }
@@ -270,12 +279,9 @@ static void extremes_agree(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(close_to_double),
-      cmocka_unit_test(grouping_changes_nothing),
-      cmocka_unit_test(stale_slots_do_not_matter),
-      cmocka_unit_test(later_positions_do_not_matter),
-      cmocka_unit_test(instruction_sets_agree),
-      cmocka_unit_test(extremes_agree),
+      cmocka_unit_test(close_to_double),           cmocka_unit_test(grouping_changes_nothing),
+      cmocka_unit_test(stale_slots_do_not_matter), cmocka_unit_test(later_positions_do_not_matter),
+      cmocka_unit_test(instruction_sets_agree),    cmocka_unit_test(extremes_agree),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,8 +17,10 @@ enum { GUARD = 64 };
 static const struct {
   tlt_numerics numerics;
   tlt_isa isa;
-} paths[] = {{TLT_NUMERICS_PORTABLE, TLT_ISA_SCALAR},     {TLT_NUMERICS_PORTABLE, TLT_ISA_AVX2},
-             {TLT_NUMERICS_PORTABLE, TLT_ISA_AVX512},     {TLT_NUMERICS_AVX512BF16, TLT_ISA_SCALAR},
+} paths[] = {{TLT_NUMERICS_PORTABLE, TLT_ISA_SCALAR},
+             {TLT_NUMERICS_PORTABLE, TLT_ISA_AVX2},
+             {TLT_NUMERICS_PORTABLE, TLT_ISA_AVX512},
+             {TLT_NUMERICS_AVX512BF16, TLT_ISA_SCALAR},
              {TLT_NUMERICS_AVX512BF16, TLT_ISA_AVX512BF16}};
 enum { PATHS = sizeof paths / sizeof paths[0] };
 
@@ -32,9 +34,11 @@ static const tlt_backward *oracle(int c) {
 }
 
 /* oneDNN's sums have an order of their own. */
-static bool own_gemm(int c) { return paths[c].isa != TLT_ISA_AVX512BF16; }
+static bool own_gemm(int c) {
+  return paths[c].isa != TLT_ISA_AVX512BF16;
+}
 
-/* ---- helpers ----------------------------------------------------------------------------------- */
+/* ---- helpers ------------------------------------------------------------------------------- */
 
 static uint32_t seed = 1;
 static float noise(void) { /* in [-1, 1), deterministic */
@@ -74,13 +78,12 @@ static bool near(double got, double want, double tolerance) {
   return fabs(got - want) <= tolerance * fmax(1, fabs(want));
 }
 
-/* ---- dX and dW --------------------------------------------------------------------------------- */
+/* ---- dX and dW ----------------------------------------------------------------------------- */
 
 static const struct {
   int n, k, rows;
-} shapes[] = {{16, 16, 1},   {1, 1, 1},    {7, 5, 3},     {64, 64, 64},  {65, 63, 13},
-              {96, 48, 257}, {33, 130, 5}, {300, 66, 31}, {130, 72, 513},
-              {192, 192, 160}};
+} shapes[] = {{16, 16, 1},   {1, 1, 1},    {7, 5, 3},     {64, 64, 64},   {65, 63, 13},
+              {96, 48, 257}, {33, 130, 5}, {300, 66, 31}, {130, 72, 513}, {192, 192, 160}};
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
 static void run_dx(const tlt_backward *b, const tlt_packed *w, const float *dy, int rows, float *dx,
@@ -144,16 +147,24 @@ typedef struct dw_job {
 static void dw_item(void *context, int64_t item, int thread) {
   dw_job *j = context;
   int tile = j->backwards ? j->tiles - 1 - (int)item : (int)item;
-  j->b->dw(j->n, j->k, tile, j->dy, tlt_act_stride((size_t)j->n), j->x, tlt_act_stride((size_t)j->k),
-           j->rows, j->acc, &j->max[tile], &j->bad[tile], j->scratch[thread]);
+  j->b->dw(j->n, j->k, tile, j->dy, tlt_act_stride((size_t)j->n), j->x,
+           tlt_act_stride((size_t)j->k), j->rows, j->acc, &j->max[tile], &j->bad[tile],
+           j->scratch[thread]);
 }
 
 /* acc += dY^T X on `threads` threads; returns the largest |partial|. */
 static float run_dw(const tlt_backward *b, int n, int k, int rows, const float *dy, const float *x,
                     int64_t *acc, int threads, bool backwards) {
   void *act_y = act_matrix(b->forward, dy, rows, n), *act_x = act_matrix(b->forward, x, rows, k);
-  dw_job j = {.b = b, .n = n, .k = k, .rows = rows, .tiles = b->dw_tiles(n, k), .dy = act_y,
-              .backwards = backwards, .x = act_x, .acc = acc};
+  dw_job j = {.b = b,
+              .n = n,
+              .k = k,
+              .rows = rows,
+              .tiles = b->dw_tiles(n, k),
+              .dy = act_y,
+              .backwards = backwards,
+              .x = act_x,
+              .acc = acc};
   size_t bytes = b->dw_scratch(n, k, rows);
   tlt_pool *pool;
   assert_int_equal(tlt_pool_create(threads, &pool, NULL), TLT_OK);
@@ -208,13 +219,36 @@ static void dw_is_right(void **state) {
   }
 }
 
-/* ---- fixed point ------------------------------------------------------------------------------- */
+/* More row counts than oneDNN's cache of compiled products holds; each gives its bits again. */
+static void row_counts_come_and_go(void **state) {
+  (void)state;
+  enum { N = 40, K = 33, ROWS = 90 };
+  static int64_t acc[ROWS + 1][N * K], again[N * K];
+  float *dy = random_floats(ROWS * N, 1), *x = random_floats(ROWS * K, 1);
+  for (int c = 0; c < PATHS; c++) {
+    const tlt_backward *b = path(c);
+    if (!b) continue;
+    memset(acc, 0, sizeof acc);
+    for (int r = 1; r <= ROWS; r++) run_dw(b, N, K, r, dy, x, acc[r], 1, false);
+    for (int r = 1; r <= ROWS; r++) {
+      memset(again, 0, sizeof again);
+      run_dw(b, N, K, r, dy, x, again, 1, false);
+      assert_memory_equal(again, acc[r], sizeof again);
+    }
+  }
+  tlt_free(dy);
+  tlt_free(x);
+}
+
+/* ---- fixed point --------------------------------------------------------------------------- */
 
 static void fix_add_is_exact(void **state) {
   (void)state;
-  const float special[] = {0.0f,      -0.0f,      0x1p-40f,  0x1p-41f,  0x1.8p-40f, -0x1.8p-40f,
-                           0x1p-16f,  -0x1p-16f,  0x1.fffffep-17f, 0x1.fffffep-18f, 1.0f, -1.0f,
-                           0x1.fffffep21f, -0x1.fffffep21f, 0x1p-149f, 1e-30f, 0x1.000002p-17f};
+  const float special[] = {
+      0.0f,        -0.0f,          0x1p-40f,       0x1p-41f,        0x1.8p-40f,
+      -0x1.8p-40f, 0x1p-16f,       -0x1p-16f,      0x1.fffffep-17f, 0x1.fffffep-18f,
+      1.0f,        -1.0f,          0x1.fffffep21f, -0x1.fffffep21f, 0x1p-149f,
+      1e-30f,      0x1.000002p-17f};
   enum { SPECIAL = sizeof special / sizeof special[0], N = 1003 };
   for (int c = 0; c < PATHS; c++) {
     const tlt_backward *b = path(c);
@@ -257,7 +291,7 @@ static void fix_add_flags_overflow(void **state) {
   }
 }
 
-/* ---- elementwise ------------------------------------------------------------------------------- */
+/* ---- elementwise --------------------------------------------------------------------------- */
 
 static const int widths[] = {2, 16, 30, 64, 100, 576};
 enum { WIDTHS = sizeof widths / sizeof widths[0] };
@@ -355,7 +389,7 @@ static void dlogits_are_right(void **state) {
   }
 }
 
-/* ---- attention --------------------------------------------------------------------------------- */
+/* ---- attention ----------------------------------------------------------------------------- */
 
 typedef struct attn_case {
   int T, G, d;
@@ -429,8 +463,8 @@ static void run_attention(const tlt_backward *b, const attn_case *c, float *resu
   size_t bytes = b->attention_scratch(c->T, c->G, c->d);
   void *scratch = guarded(bytes);
   float *dk = result + c->T * qn, *dv = dk + c->T * c->d;
-  b->attention(c->T, c->G, c->d, c->scale, q, ld, k, v, kv_ld, c->lse, (size_t)c->G, out, ld, c->dout,
-               (size_t)qn, result, (size_t)qn, dk, dv, (size_t)c->d, scratch);
+  b->attention(c->T, c->G, c->d, c->scale, q, ld, k, v, kv_ld, c->lse, (size_t)c->G, out, ld,
+               c->dout, (size_t)qn, result, (size_t)qn, dk, dv, (size_t)c->d, scratch);
   check_guard(scratch, bytes);
   void *all[] = {q, out, k, v, scratch};
   for (int i = 0; i < 5; i++) tlt_free(all[i]);
@@ -438,7 +472,7 @@ static void run_attention(const tlt_backward *b, const attn_case *c, float *resu
 
 static void attention_is_right(void **state) {
   (void)state;
-  const int cases[][3] = {{1, 1, 16},  {2, 3, 64},  {15, 2, 32}, {64, 3, 64},
+  const int cases[][3] = {{1, 1, 16},  {2, 3, 64},   {15, 2, 32},  {64, 3, 64},
                           {65, 1, 33}, {130, 3, 64}, {200, 2, 48}, {90, 1, 128}};
   for (int a = 0; a < 8; a++) {
     attn_case c = make_case(cases[a][0], cases[a][1], cases[a][2]);
@@ -465,6 +499,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(dx_is_right),
       cmocka_unit_test(dw_is_right),
+      cmocka_unit_test(row_counts_come_and_go),
       cmocka_unit_test(fix_add_is_exact),
       cmocka_unit_test(fix_add_flags_overflow),
       cmocka_unit_test(rmsnorm_is_right),
