@@ -1,12 +1,13 @@
 /* The trainer's bits: what they may not depend on, and its edges.
  * Alone: build/tests/unit/train/test_train */
-#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "base/mem.h"
 #include "fixture.h"

@@ -1,10 +1,11 @@
 /* Schedules and packing. Alone: build/tests/unit/train/test_train_small */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "base/philox.h"
 #include "train/elementwise.h"
