@@ -106,7 +106,8 @@ def build(directory, pre_tokenizer, normalizer=None, ignore_merges=False, added=
         tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizer
     tokenizer.decoder = decoders.ByteLevel()
-    text = source_code(300_000) + fragments(9, [], 5000)
+    # without the special tokens' own spelling, which merges could otherwise produce
+    text = source_code(300_000) + fragments(9, [], 5000).replace("|>", " ")
     tokenizer.train_from_iterator([text[i:i + 10000] for i in range(0, len(text), 10000)],
                                   trainers.BpeTrainer(vocab_size=4000, show_progress=False,
                                                       initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
