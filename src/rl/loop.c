@@ -11,7 +11,7 @@
 
 enum { EDGE_STEPS = 10 }; /* steps whose mean stands for the beginning and the end of a run */
 #define SHOW_EVERY_S 0.2
-#define BEAT_EVERY_S 5.0
+#define BEAT_EVERY_S 30.0
 
 /* ---- progress ----------------------------------------------------------------------------------- */
 
@@ -167,6 +167,7 @@ static tlt_status run_eval(tlt_loop *l, step_record *r, tlt_err *err) {
   job.max_tokens = l->session->eval_max_tokens;
   job.temperature = (float)c->temperature;
   job.keep_text = false;
+  if (l->state->step == 0 && l->stop) job.cancel = &l->stop->stop; /* nothing is lost by that */
   tlt_status s = tlt_evaluate(&job, NULL, &r->eval, err);
   if (s != TLT_OK) return s;
   r->evaluated = true;
@@ -267,6 +268,7 @@ static tlt_status save(tlt_loop *l, tlt_err *err) {
   begin_phase(l, TLT_PHASE_SAVE);
   tlt_status s = TLT_OK;
   if (l->hooks->metrics) s = l->hooks->metrics->sync(l->metrics, err);
+  if (s == TLT_OK) s = tlt_rundir_sync_rollouts(l->dir, l->saved + 1, l->state->step, err);
   if (s == TLT_OK) s = tlt_state_save(l->dir, l->state, l->session, err);
   l->last_save = tlt_now() - l->phase_started;
   l->summary->seconds_save += l->last_save;

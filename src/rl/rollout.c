@@ -183,6 +183,8 @@ static tlt_status run(phase *p) {
     tlt_status s = hand_out_more(p);
     if (s == TLT_OK && tlt_engine_pending(job->engine) == 0 && tlt_reward_pending(job->reward) == 0)
       return TLT_OK; /* nothing could be handed out either */
+    if (s == TLT_OK && job->cancel && *job->cancel)
+      s = tlt_fail(p->err, TLT_ESTOPPED, "stopped by signal %d", (int)*job->cancel);
     if (s == TLT_OK) s = advance(p);
     if (s != TLT_OK) return s;
     if (job->progress)

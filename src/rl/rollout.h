@@ -11,6 +11,8 @@
 #ifndef TLT_RL_ROLLOUT_H
 #define TLT_RL_ROLLOUT_H
 
+#include <signal.h>
+
 #include "rl/problem_set.h"
 #include "tasks/reward.h"
 #include "tlt/engine.h"
@@ -70,6 +72,7 @@ typedef struct tlt_rollout_job {
    * tokens generated. May be NULL. */
   void (*progress)(void *context, int64_t done, int64_t total, int64_t tokens);
   void *context;
+  const volatile sig_atomic_t *cancel; /* nonzero: give up with TLT_ESTOPPED; NULL: never */
 } tlt_rollout_job;
 
 typedef struct tlt_rollout_stats {

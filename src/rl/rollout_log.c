@@ -35,8 +35,12 @@ tlt_status tlt_rollout_log(const tlt_groups *g, int64_t step, tlt_log_rollouts w
     int64_t at = i * total / lines;
     put_answer(&w, step, &g->group[at / g->samples], (int)(at % g->samples));
   }
+  tlt_file *f = NULL;
   tlt_status s = tlt_text_check(&w.text, err);
-  if (s == TLT_OK) s = tlt_file_store(path, w.text.data, w.text.n, err);
+  if (s == TLT_OK) s = tlt_file_open(path, TLT_FILE_TRUNCATE, &f, err);
+  if (s == TLT_OK) s = tlt_file_write(f, w.text.data, w.text.n, err);
+  tlt_status closed = tlt_file_close(f, s == TLT_OK ? err : NULL);
+  if (s == TLT_OK) s = closed;
   tlt_text_free(&w.text);
   return s;
 }

@@ -9,7 +9,8 @@
 
 enum { TLT_LOG_SAMPLES = 8 }; /* lines of TLT_LOG_SAMPLE, spread evenly over the step */
 
-/* Write path atomically. Nothing is written for TLT_LOG_NONE. */
+/* Write path anew, without waiting for the disk (tlt_rundir_sync_rollouts). Nothing is written for
+ * TLT_LOG_NONE. */
 tlt_status tlt_rollout_log(const tlt_groups *g, int64_t step, tlt_log_rollouts what,
                            const char *path, tlt_err *err);
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "io/json.h"
 #include "io/text.h"
 
 void tlt_rundir_default(char out[TLT_PATH_MAX], const char *config) {
@@ -119,6 +120,24 @@ tlt_status tlt_rundir_begin(const tlt_rundir *r, const char *config, size_t byte
   return s == TLT_OK ? cut_rollouts(r, last_step, err) : s;
 }
 
+static tlt_status sync_file(const char *path, tlt_err *err) {
+  tlt_file *f = NULL;
+  tlt_status s = tlt_file_open(path, TLT_FILE_APPEND, &f, err);
+  if (s == TLT_OK) s = tlt_file_sync(f, err);
+  tlt_status closed = tlt_file_close(f, s == TLT_OK ? err : NULL);
+  return s == TLT_OK ? closed : s;
+}
+
+tlt_status tlt_rundir_sync_rollouts(const tlt_rundir *r, int64_t from, int64_t to, tlt_err *err) {
+  char path[TLT_PATH_MAX];
+  tlt_status s = TLT_OK;
+  for (int64_t step = from; s == TLT_OK && step <= to; step++) {
+    tlt_rundir_rollout_path(r, step, path);
+    if (tlt_path_exists(path)) s = sync_file(path, err);
+  }
+  return s == TLT_OK ? tlt_dir_sync(r->rollouts, err) : s;
+}
+
 tlt_status tlt_rundir_status(const tlt_rundir *r, const tlt_run_status *status, tlt_err *err) {
   char path[TLT_PATH_MAX];
   tlt_json_writer w = {0};
@@ -139,4 +158,17 @@ tlt_status tlt_rundir_status(const tlt_rundir *r, const tlt_run_status *status, 
   if (s == TLT_OK) s = tlt_file_store(path, w.text.data, w.text.n, err);
   tlt_text_free(&w.text);
   return s;
+}
+
+bool tlt_rundir_finished(const tlt_rundir *r) {
+  enum { STATUS_FILE_MAX = 1 << 16 };
+  char path[TLT_PATH_MAX];
+  json_t *status = NULL;
+  tlt_path_join(path, r->path, "status.json");
+  if (!tlt_path_exists(path) || tlt_json_load(path, STATUS_FILE_MAX, &status, NULL) != TLT_OK)
+    return false;
+  const char *state = json_string_value(json_object_get(status, "state"));
+  bool finished = state && !strcmp(state, "finished");
+  json_decref(status);
+  return finished;
 }

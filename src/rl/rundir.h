@@ -38,6 +38,9 @@ tlt_status tlt_rundir_begin(const tlt_rundir *r, const char *config, size_t byte
 /* Name of a step's rollout file. */
 void tlt_rundir_rollout_path(const tlt_rundir *r, int64_t step, char out[TLT_PATH_MAX]);
 
+/* Rollout files of steps from .. to are on the disk when this returns; missing ones are fine. */
+tlt_status tlt_rundir_sync_rollouts(const tlt_rundir *r, int64_t from, int64_t to, tlt_err *err);
+
 typedef struct tlt_run_status {
   const char *state; /* running, stopped, finished, failed */
   int64_t step, steps;
@@ -47,5 +50,8 @@ typedef struct tlt_run_status {
 
 /* Write status.json atomically, with heartbeat (seconds since 1970) and process id. */
 tlt_status tlt_rundir_status(const tlt_rundir *r, const tlt_run_status *s, tlt_err *err);
+
+/* status.json says finished: final/ belongs to the newest checkpoint. */
+bool tlt_rundir_finished(const tlt_rundir *r);
 
 #endif

@@ -68,9 +68,7 @@ static tlt_status find_checkpoint(job *j, tlt_err *err) {
 }
 
 static bool is_complete(const job *j) {
-  char weights[TLT_PATH_MAX];
-  tlt_path_join(weights, j->dir.final, "config.json");
-  return j->checkpoint && j->state.step >= j->config.steps && tlt_path_exists(weights);
+  return j->checkpoint && j->state.step >= j->config.steps && tlt_rundir_finished(&j->dir);
 }
 
 /* ---- opening --------------------------------------------------------------------------------------- */
@@ -150,9 +148,12 @@ static void summarize(job *j, tlt_status status) {
 }
 
 static tlt_status save_final(job *j, tlt_err *err) {
+  double from = tlt_now();
   tlt_status s = tlt_dir_make(j->dir.final, err);
-  if (s != TLT_OK) return s;
-  return tlt_weights_save(j->session.model->weights, j->dir.final, j->config.common.model, err);
+  if (s == TLT_OK)
+    s = tlt_weights_save(j->session.model->weights, j->dir.final, j->config.common.model, err);
+  j->summary.seconds_save += tlt_now() - from;
+  return s;
 }
 
 static tlt_status run(job *j, tlt_err *err) {
