@@ -184,7 +184,7 @@ tlt_status tlt_bench_kernels(const char *numerics, int threads, int rounds, tlt_
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) bench_forward(&b, rows[i], rounds, t);
     bench_cached(&b, 12, rounds, t);
     bench_cached(&b, 256, rounds, t);
-    bench_sample(&b, "sample, sharp row", &(tlt_sampling){1, 0, 1, 0}, 2.0f, rounds, t);
+    bench_sample(&b, "sample, sharp row", &(tlt_sampling){1, 0, 1, 0}, 4.0f, rounds, t);
     bench_sample(&b, "sample, flat row", &(tlt_sampling){1, 0, 1, 0}, 0.0f, rounds, t);
     bench_sample(&b, "sample, top-k 50", &(tlt_sampling){1, 50, 1, 0}, 2.0f, rounds, t);
     bench_sample(&b, "sample, top-p 0.95", &(tlt_sampling){1, 0, 0.95f, 0}, 2.0f, rounds, t);

@@ -23,7 +23,7 @@ static int close_scratch(void **state) {
   return 0;
 }
 
-typedef enum row_kind { NORMAL, SHARP, FLAT, TIED, HUGE, BROKEN, EMPTY, STEEP, ROW_KINDS } row_kind;
+typedef enum row_kind { NORMAL, SHARP, FLAT, TIED, HUGE, BROKEN, EMPTY, STEEP, GRAINY, ROW_KINDS } row_kind;
 
 static float odd_value(tlt_stream *s) {
   static const float odd[] = {-INFINITY, NAN, -0.0f, 0.0f, 1.0f, -1e38f};
@@ -41,6 +41,7 @@ static void fill_row(row_kind kind, int n, tlt_stream *s) {
       case HUGE: logits[v] = x * 1e5f; break;
       case BROKEN: logits[v] = tlt_stream_below(s, 3) ? x : odd_value(s); break;
       case EMPTY: logits[v] = tlt_stream_below(s, 2) ? -INFINITY : NAN; break;
+      case GRAINY: logits[v] = tlt_stream_below(s, 100) ? 1e8f : 1e8f + 8; break; /* sums tie */
       default: logits[v] = -0.05f * (float)v + x * 0.1f; break;
     }
   }
@@ -60,7 +61,8 @@ static tlt_sampling random_sampling(tlt_stream *s, int n, bool filters) {
   return how;
 }
 
-static void compare_row(const tlt_kernels *k, int n, row_kind kind, tlt_stream *s, uint32_t i, bool filters) {
+static void compare_row(const tlt_kernels *k, int n, row_kind kind, tlt_stream *s, uint32_t i,
+                        bool filters) {
   fill_row(kind, n, s);
   tlt_sampling how = random_sampling(s, n, filters);
   tlt_draw draw = {tlt_stream_u32(s), i, i % 5, tlt_stream_u32(s)};
@@ -95,6 +97,25 @@ static void plain_equals_reference(void **state) {
 static void filtered_equals_reference(void **state) {
   (void)state;
   equals_reference(true);
+}
+
+/* One token far above 49,151 equal ones: now and then the winner comes from 13 nats below, where only
+ * extreme noise reaches. */
+static void deep_tail_is_not_pruned(void **state) {
+  (void)state;
+  enum { N = 49152, DRAWS = 100 };
+  const tlt_kernels *k[3];
+  int tables = test_tables(TLT_NUMERICS_PORTABLE, k), deep = 0;
+  for (int v = 0; v < N; v++) logits[v] = v == 30000 ? 13.0f : 0.0f;
+  tlt_sampling how = {.temperature = 1, .top_p = 1};
+  for (uint32_t i = 0; i < DRAWS; i++) {
+    tlt_draw draw = {7, i, 0, 3};
+    int32_t want = tlt_sample_reference(logits, N, &how, &draw, scratch);
+    deep += want != 30000;
+    for (int t = 0; t < tables; t++)
+      assert_int_equal(k[t]->sample(logits, N, &how, &draw, scratch), want);
+  }
+  assert_true(deep >= 3);
 }
 
 static void greedy_takes_the_first_of_equals(void **state) {
@@ -157,6 +178,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(plain_equals_reference),
       cmocka_unit_test(filtered_equals_reference),
+      cmocka_unit_test(deep_tail_is_not_pruned),
       cmocka_unit_test(greedy_takes_the_first_of_equals),
       cmocka_unit_test(draws_follow_the_distribution),
   };
