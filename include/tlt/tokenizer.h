@@ -2,8 +2,9 @@
  *
  * Reads tokenizer.json (model BPE; normalizer NFC or none; pre-tokenizers ByteLevel, Split with a
  * regex, Digits, and sequences of them; added tokens; decoder ByteLevel), tokenizer_config.json and
- * chat_template.jinja. Anything else is TLT_EDATA naming the part. A tokenizer is immutable after
- * loading and may be used by many threads at once. */
+ * chat_template.jinja (which goes before the template of the configuration). Anything else is
+ * TLT_EDATA naming file and JSON path; a chat template that does not parse is only reported when it
+ * is used. A tokenizer is immutable after loading and may be used by many threads at once. */
 #ifndef TLT_TOKENIZER_H
 #define TLT_TOKENIZER_H
 
@@ -25,8 +26,9 @@ int tlt_tokenizer_vocab(const tlt_tokenizer *t);
 int32_t tlt_tokenizer_id(const tlt_tokenizer *t, const char *text, size_t n);
 
 /* Ids of text[0..n). Special tokens spelled inside the text are plain text unless parse_special.
- * No BOS or EOS is added. *ids: caller frees with tlt_free. Invalid UTF-8: TLT_EDATA with the
- * byte offset. */
+ * Bytes that a vocabulary has no token for give its unknown token or, without one, nothing, as in
+ * Hugging Face tokenizers (SmolLM2 lacks 21, among them some control characters). No BOS or EOS is
+ * added. *ids: caller frees with tlt_free. Invalid UTF-8: TLT_EDATA with the byte offset. */
 tlt_status tlt_tokenizer_encode(const tlt_tokenizer *t, const char *text, size_t n,
                                 bool parse_special, int32_t **ids, size_t *count, tlt_err *err);
 
@@ -51,7 +53,9 @@ bool tlt_tokenizer_has_template(const tlt_tokenizer *t);
 tlt_status tlt_tokenizer_set_template(tlt_tokenizer *t, const char *name, const char *text,
                                       tlt_err *err);
 
-/* Conversation as text, as transformers' apply_chat_template(tokenize=False) renders it. */
+/* Conversation as text, as transformers' apply_chat_template(tokenize=False) renders it, except that
+ * templates find no date (strftime_now is undefined), so that runs repeat. Without a template, or
+ * where it refuses the conversation: TLT_EDATA. *text: NUL-terminated, caller frees. */
 tlt_status tlt_chat_render(const tlt_tokenizer *t, const tlt_message *messages, size_t count,
                            bool add_generation_prompt, char **text, size_t *n, tlt_err *err);
 

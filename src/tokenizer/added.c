@@ -11,8 +11,7 @@ typedef struct tlt_added_node {
 } tlt_added_node;
 
 static int32_t new_node(tlt_added *a, uint8_t byte) {
-  tlt_added_node *nodes =
-      tlt_array_grow(a->nodes, &a->cap_nodes, a->n_nodes + 1, sizeof *a->nodes);
+  tlt_added_node *nodes = tlt_array_grow(a->nodes, &a->cap_nodes, a->n_nodes + 1, sizeof *a->nodes);
   if (!nodes) return -1;
   a->nodes = nodes;
   a->nodes[a->n_nodes] = (tlt_added_node){.token = -1, .byte = byte};

@@ -124,7 +124,8 @@ static size_t first_small(const tlt_bpe *b, const char *word, size_t n, int32_t 
 
 static tlt_status first_large(const tlt_bpe *b, tlt_bpe_scratch *s, const char *word, size_t n,
                               size_t *count, tlt_err *err) {
-  if (n >= INT32_MAX) return tlt_fail(err, TLT_EDATA, "word of %zu bytes, expected less than 2 GiB", n);
+  if (n >= INT32_MAX)
+    return tlt_fail(err, TLT_EDATA, "word of %zu bytes, expected less than 2 GiB", n);
   tlt_symbol *symbols = tlt_array_grow(s->symbols, &s->cap_symbols, n, sizeof *symbols);
   if (!symbols) return tlt_fail_nomem(err, "merging a word", n * sizeof *symbols);
   s->symbols = symbols;

@@ -38,7 +38,9 @@ void tlt_chat_free(tlt_chat *chat) {
   tlt_free(chat);
 }
 
-bool tlt_tokenizer_has_template(const tlt_tokenizer *t) { return t->chat != NULL; }
+bool tlt_tokenizer_has_template(const tlt_tokenizer *t) {
+  return t->chat != NULL;
+}
 
 tlt_status tlt_tokenizer_set_template(tlt_tokenizer *t, const char *name, const char *text,
                                       tlt_err *err) {
@@ -70,7 +72,8 @@ static tlt_status render_plain(const json_t *messages, bool add_generation_promp
   bool ok = true;
   for (size_t i = 0; ok && i < json_array_size(messages); i++) {
     const json_t *message = json_array_get(messages, i);
-    const json_t *role = json_object_get(message, "role"), *content = json_object_get(message, "content");
+    const json_t *role = json_object_get(message, "role"),
+                 *content = json_object_get(message, "content");
     if (!json_is_string(role) || !json_is_string(content))
       return tlt_fail(err, TLT_EDATA, "message %zu: expected strings \"role\" and \"content\"", i);
     ok = add_tainted(text, taint, json_string_value(role), json_string_length(role), 1) &&
@@ -105,7 +108,8 @@ static tlt_status render_program(const tlt_tokenizer *t, const json_t *messages,
   const char *key;
   json_t *value;
   json_object_foreach((json_t *)variables, key, value) {
-    if (n == MAX_VARIABLES) status = tlt_fail(err, TLT_EUSAGE, "more than %d template variables", MAX_VARIABLES);
+    if (n == MAX_VARIABLES)
+      status = tlt_fail(err, TLT_EUSAGE, "more than %d template variables", MAX_VARIABLES);
     else vars[n++] = (tlt_jinja_var){key, value, true};
     if (status) break;
   }
@@ -118,7 +122,8 @@ tlt_status tlt_chat_render_json(const tlt_tokenizer *t, const json_t *messages,
                                 const json_t *variables, bool add_generation_prompt,
                                 tlt_bytes *text, tlt_bytes *taint, tlt_err *err) {
   if (!t->chat)
-    return tlt_fail(err, TLT_EDATA, "the tokenizer has no chat template, expected "
+    return tlt_fail(err, TLT_EDATA,
+                    "the tokenizer has no chat template, expected "
                     "chat_template.jinja or a chat_template in tokenizer_config.json");
   if (t->chat->broken) return tlt_fail(err, t->chat->fault.status, "%s", t->chat->fault.text);
   if (!t->chat->program) return render_plain(messages, add_generation_prompt, text, taint, err);
@@ -133,8 +138,9 @@ static tlt_status message_fault(const tlt_message *m, size_t i, tlt_err *err) {
     if (!fields[k]) return tlt_fail(err, TLT_EDATA, "message %zu: %s: missing", i, names[k]);
     size_t n = strlen(fields[k]), bad = tlt_utf8_check(fields[k], n);
     if (bad < n)
-      return tlt_fail(err, TLT_EDATA, "message %zu: %s: offset %zu: got byte 0x%02x, expected UTF-8",
-                      i, names[k], bad, (unsigned char)fields[k][bad]);
+      return tlt_fail(err, TLT_EDATA,
+                      "message %zu: %s: offset %zu: got byte 0x%02x, expected UTF-8", i, names[k],
+                      bad, (unsigned char)fields[k][bad]);
   }
   return TLT_OK;
 }
@@ -146,7 +152,8 @@ static tlt_status messages_json(const tlt_message *messages, size_t count, json_
   for (size_t i = 0; i < count && !status; i++) {
     status = message_fault(&messages[i], i, err);
     if (status) break;
-    json_t *message = json_pack("{s:s,s:s}", "role", messages[i].role, "content", messages[i].content);
+    json_t *message =
+        json_pack("{s:s,s:s}", "role", messages[i].role, "content", messages[i].content);
     if (!message || json_array_append_new(array, message) < 0)
       status = tlt_fail_nomem(err, "chat messages", strlen(messages[i].content));
   }
@@ -160,8 +167,10 @@ static tlt_status render(const tlt_tokenizer *t, const tlt_message *messages, si
                          tlt_err *err) {
   json_t *json = NULL;
   tlt_status status = messages_json(messages, count, &json, err);
-  if (!status) status = tlt_chat_render_json(t, json, NULL, add_generation_prompt, text, taint, err);
-  if (!status && !tlt_bytes_add(text, "", 1)) status = tlt_fail_nomem(err, "rendered chat", text->n);
+  if (!status)
+    status = tlt_chat_render_json(t, json, NULL, add_generation_prompt, text, taint, err);
+  if (!status && !tlt_bytes_add(text, "", 1))
+    status = tlt_fail_nomem(err, "rendered chat", text->n);
   if (!status) text->n--; /* room for the NUL, which does not count */
   json_decref(json);
   return status;

@@ -8,7 +8,7 @@
 #include "tokenizer/chat.h"
 #include "tokenizer/internal.h"
 
-static const char *const token_names[] = {"bos_token", "eos_token",  "unk_token", "sep_token",
+static const char *const token_names[] = {"bos_token", "eos_token", "unk_token", "sep_token",
                                           "pad_token", "cls_token", "mask_token"};
 enum { TOKEN_NAMES = sizeof token_names / sizeof *token_names };
 
@@ -70,10 +70,10 @@ static tlt_status load_inline_template(tlt_tokenizer *t, const tlt_json_node *to
   const char *text = json_string_value(value);
   size_t i;
   if (json_is_array(value)) json_array_foreach((json_t *)value, i, named) {
-    const char *label = json_string_value(json_object_get(named, "name"));
-    if (label && strcmp(label, "default") == 0)
-      text = json_string_value(json_object_get(named, "template"));
-  }
+      const char *label = json_string_value(json_object_get(named, "name"));
+      if (label && strcmp(label, "default") == 0)
+        text = json_string_value(json_object_get(named, "template"));
+    }
   if (!text)
     return tlt_json_fail(top, "chat_template", err, "expected a string or a list with \"default\"");
   snprintf(name, sizeof name, "%s: chat_template", top->file);

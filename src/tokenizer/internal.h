@@ -150,9 +150,9 @@ extern const char tlt_gpt2_pattern[];
 typedef struct tlt_bpe {
   int32_t byte_id[256]; /* token of one byte, -1 when the vocabulary has none */
   tlt_merges merges;
-  bool ignore_merges;    /* a word that is a token is taken whole */
-  tlt_strings by_bytes;  /* with ignore_merges only: bytes -> id, special tokens left out */
-  int32_t unknown;       /* id for a byte without token, -1: such bytes are dropped */
+  bool ignore_merges;   /* a word that is a token is taken whole */
+  tlt_strings by_bytes; /* with ignore_merges only: bytes -> id, special tokens left out */
+  int32_t unknown;      /* id for a byte without token, -1: such bytes are dropped */
 } tlt_bpe;
 
 struct tlt_tokenizer {
@@ -164,8 +164,8 @@ struct tlt_tokenizer {
   bool nfc, byte_level;
   tlt_step steps[TLT_STEPS_MAX];
   int n_steps;
-  tlt_added raw, normalized; /* matched before and after normalisation */
-  struct tlt_chat *chat;     /* NULL: no template */
+  tlt_added raw, normalized;      /* matched before and after normalisation */
+  struct tlt_chat *chat;          /* NULL: no template */
   struct tlt_special_name *names; /* bos_token and its like of tokenizer_config.json */
   size_t n_names;
 };

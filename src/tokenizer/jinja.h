@@ -21,11 +21,11 @@
 
 /* Caps: a template is data from strangers. */
 enum {
-  TLT_JINJA_DEPTH_MAX = 100,           /* nesting of expressions and statements */
-  TLT_JINJA_EVAL_MAX = 600,            /* nested evaluations, macro calls included */
-  TLT_JINJA_STEPS_MAX = 20000000,      /* evaluated nodes of one rendering */
-  TLT_JINJA_OUTPUT_MAX = 64 << 20,     /* bytes of one rendering */
-  TLT_JINJA_MEMORY_MAX = 512 << 20     /* bytes of temporary values of one rendering */
+  TLT_JINJA_DEPTH_MAX = 100,       /* nesting of expressions and statements */
+  TLT_JINJA_EVAL_MAX = 600,        /* nested evaluations, macro calls included */
+  TLT_JINJA_STEPS_MAX = 20000000,  /* evaluated nodes of one rendering */
+  TLT_JINJA_OUTPUT_MAX = 64 << 20, /* bytes of one rendering */
+  TLT_JINJA_MEMORY_MAX = 512 << 20 /* bytes of temporary values of one rendering */
 };
 
 typedef struct tlt_jinja tlt_jinja; /* a parsed template: immutable, shared by threads */

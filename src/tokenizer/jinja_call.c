@@ -176,7 +176,8 @@ static tlt_status dict_get(tlt_jrender *r, const tlt_jdict *dict, const tlt_jarg
   tlt_status status = want_count(r, args, 1, 2);
   if (status) return status;
   const tlt_jval *found = NULL;
-  if (args->list.items[0].kind == TLT_J_STRING) found = tlt_jdict_get(dict, args->list.items[0].str);
+  if (args->list.items[0].kind == TLT_J_STRING)
+    found = tlt_jdict_get(dict, args->list.items[0].str);
   *out = found ? *found : argument(args, 1);
   return TLT_OK;
 }

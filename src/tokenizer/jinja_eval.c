@@ -113,7 +113,8 @@ static tlt_status real_result(tlt_jrender *r, tlt_jop op, double a, double b, tl
   return TLT_OK;
 }
 
-static tlt_status join_lists(tlt_jrender *r, const tlt_jlist *a, const tlt_jlist *b, tlt_jval *out) {
+static tlt_status join_lists(tlt_jrender *r, const tlt_jlist *a, const tlt_jlist *b,
+                             tlt_jval *out) {
   tlt_status status = tlt_jlist_new(r, out);
   for (size_t i = 0; i < a->n && !status; i++) status = tlt_jlist_add(r, out->list, a->items[i]);
   for (size_t i = 0; i < b->n && !status; i++) status = tlt_jlist_add(r, out->list, b->items[i]);
@@ -143,8 +144,8 @@ static tlt_status operate(tlt_jrender *r, tlt_jop op, tlt_jval a, tlt_jval b, tl
   if (op == TLT_JO_MUL && a.kind == TLT_J_STRING && whole(b, &k)) return repeat(r, a.str, k, out);
   if (op != TLT_JO_DIV && whole(a, &i) && whole(b, &k)) return integer_result(r, op, i, k, out);
   if (real(a, &x) && real(b, &y)) return real_result(r, op, x, y, out);
-  return tlt_jerror(r, "got %s %s %s, expected numbers or two strings", tlt_jkind_name(a), signs[op],
-                    tlt_jkind_name(b));
+  return tlt_jerror(r, "got %s %s %s, expected numbers or two strings", tlt_jkind_name(a),
+                    signs[op], tlt_jkind_name(b));
 }
 
 static tlt_status compare(tlt_jrender *r, tlt_jop op, tlt_jval a, tlt_jval b, bool *out) {
@@ -236,7 +237,8 @@ static tlt_status eval_dict(tlt_jrender *r, const tlt_jnode *node, tlt_jval *out
 }
 
 static tlt_status eval_item(tlt_jrender *r, const tlt_jnode *node, tlt_jval *out) {
-  tlt_jval parts[4] = {{.kind = TLT_J_NONE}, {.kind = TLT_J_NONE}, {.kind = TLT_J_NONE}, {.kind = TLT_J_NONE}};
+  tlt_jval parts[4] = {
+      {.kind = TLT_J_NONE}, {.kind = TLT_J_NONE}, {.kind = TLT_J_NONE}, {.kind = TLT_J_NONE}};
   tlt_status status = TLT_OK;
   for (size_t i = 0; i < node->n_kids && !status; i++)
     if (node->kids[i]) status = tlt_jeval(r, node->kids[i], &parts[i]);
@@ -317,7 +319,8 @@ static tlt_status eval_kind(tlt_jrender *r, const tlt_jnode *node, tlt_jval *out
     case TLT_JN_ATTR:
       status = tlt_jeval(r, node->kids[0], &a);
       r->node = node;
-      return status ? status : tlt_jattribute(r, a, (tlt_jstr){node->text, NULL, node->n_text}, out);
+      return status ? status
+                    : tlt_jattribute(r, a, (tlt_jstr){node->text, NULL, node->n_text}, out);
     case TLT_JN_ITEM:
     case TLT_JN_SLICE: return eval_item(r, node, out);
     case TLT_JN_CALL: return eval_call(r, node, out);

@@ -35,7 +35,8 @@ tlt_status tlt_jcapture(tlt_jrender *r, const tlt_jnode *body, tlt_jval *out) {
 
 /* ---- loops ---- */
 
-static tlt_status bind_targets(tlt_jrender *r, tlt_jnode *const *targets, size_t n, tlt_jval value) {
+static tlt_status bind_targets(tlt_jrender *r, tlt_jnode *const *targets, size_t n,
+                               tlt_jval value) {
   if (n == 1) return tlt_jbind(r, targets[0]->text, targets[0]->n_text, value);
   const tlt_jlist *parts;
   tlt_status status = tlt_jiterate(r, value, &parts);
@@ -150,7 +151,8 @@ static tlt_status exec_macro(tlt_jrender *r, const tlt_jnode *node) {
 static tlt_status bind_parameters(tlt_jrender *r, const tlt_jnode *node, const tlt_jargs *args) {
   tlt_status status = TLT_OK;
   size_t n = node->n_kids - 1, used = 0;
-  if (args->list.n > n) return tlt_jerror(r, "got %zu arguments, expected at most %zu", args->list.n, n);
+  if (args->list.n > n)
+    return tlt_jerror(r, "got %zu arguments, expected at most %zu", args->list.n, n);
   for (size_t i = 0; i < n && !status; i++) {
     const tlt_jnode *parameter = node->kids[i + 1];
     tlt_jstr name = {parameter->text, NULL, parameter->n_text};
@@ -162,7 +164,8 @@ static tlt_status bind_parameters(tlt_jrender *r, const tlt_jnode *node, const t
     used += named != NULL;
     if (!status) status = tlt_jbind(r, name.s, name.n, value);
   }
-  if (!status && used < args->named.n) return tlt_jerror(r, "got an argument the macro does not have");
+  if (!status && used < args->named.n)
+    return tlt_jerror(r, "got an argument the macro does not have");
   return status;
 }
 

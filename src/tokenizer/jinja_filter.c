@@ -32,7 +32,8 @@ static tlt_status trim(filter_call *f) {
   tlt_status status = tlt_jtext(f->r, f->self, &text);
   if (!status && set.kind != TLT_J_NONE) status = want_string(f, set);
   if (!status)
-    *f->out = tlt_jstring(tlt_jstr_strip(text, set.kind == TLT_J_NONE ? NULL : &set.str, true, true));
+    *f->out =
+        tlt_jstring(tlt_jstr_strip(text, set.kind == TLT_J_NONE ? NULL : &set.str, true, true));
   return status;
 }
 
@@ -86,8 +87,10 @@ static tlt_status to_json(filter_call *f) {
     if (tlt_jstr_is(named.key, "ensure_ascii")) how.ascii = tlt_jtruth(named.value);
     else if (tlt_jstr_is(named.key, "sort_keys")) how.sort = tlt_jtruth(named.value);
     else if (!tlt_jstr_is(named.key, "indent"))
-      return tlt_jerror(f->r, "tojson: got argument \"%.*s\", expected indent, ensure_ascii or "
-                        "sort_keys", (int)named.key.n, named.key.s);
+      return tlt_jerror(f->r,
+                        "tojson: got argument \"%.*s\", expected indent, ensure_ascii or "
+                        "sort_keys",
+                        (int)named.key.n, named.key.s);
   }
   if (indent.kind == TLT_J_INT && indent.i >= 0 && indent.i <= 16) how.indent = (int)indent.i;
   else if (indent.kind != TLT_J_NONE)
@@ -245,9 +248,8 @@ static tlt_status map(filter_call *f) {
   }
   for (size_t i = 0; !status && i < list->n; i++) {
     tlt_jval v;
-    status = by_attribute
-                 ? path(f->r, list->items[i], attribute.str, &v)
-                 : tlt_jfilter(f->r, name.str.s, name.str.n, list->items[i], &rest, &v);
+    status = by_attribute ? path(f->r, list->items[i], attribute.str, &v)
+                          : tlt_jfilter(f->r, name.str.s, name.str.n, list->items[i], &rest, &v);
     if (!status) status = tlt_jlist_add(f->r, f->out->list, v);
   }
   return status;
@@ -297,7 +299,9 @@ static int find_filter(const char *name, size_t n) {
   return -1;
 }
 
-bool tlt_jfilter_known(const char *name, size_t n) { return find_filter(name, n) >= 0; }
+bool tlt_jfilter_known(const char *name, size_t n) {
+  return find_filter(name, n) >= 0;
+}
 
 /* Filters may call filters (map), which the evaluation depth bounds. */
 tlt_status tlt_jfilter(tlt_jrender *r, const char *name, size_t n, tlt_jval self,

@@ -13,7 +13,8 @@
 
 /* ---- strings and values ---- */
 
-/* UTF-8 with a taint flag (0 or 1) per byte; taint NULL: no byte is tainted. Borrowed, immutable. */
+/* UTF-8 with a taint flag (0 or 1) per byte; taint NULL: no byte is tainted. Borrowed, immutable.
+ */
 typedef struct tlt_jstr {
   const char *s;
   const uint8_t *taint;
@@ -27,8 +28,8 @@ typedef enum tlt_jkind {
   TLT_J_INT,
   TLT_J_FLOAT,
   TLT_J_STRING,
-  TLT_J_LIST,  /* tuples too */
-  TLT_J_DICT,  /* namespaces too: `space` set */
+  TLT_J_LIST, /* tuples too */
+  TLT_J_DICT, /* namespaces too: `space` set */
   TLT_J_LOOP,
   TLT_J_MACRO,
   TLT_J_FUNCTION,
@@ -70,7 +71,12 @@ typedef struct tlt_jloop {
   size_t index0;
 } tlt_jloop;
 
-typedef enum tlt_jfunction { TLT_JF_NAMESPACE, TLT_JF_RANGE, TLT_JF_DICT, TLT_JF_RAISE } tlt_jfunction;
+typedef enum tlt_jfunction {
+  TLT_JF_NAMESPACE,
+  TLT_JF_RANGE,
+  TLT_JF_DICT,
+  TLT_JF_RAISE
+} tlt_jfunction;
 
 /* ---- tokens ---- */
 
@@ -99,35 +105,35 @@ typedef struct tlt_jtoken {
 
 typedef enum tlt_jnode_kind {
   /* expressions */
-  TLT_JN_LITERAL,  /* value */
-  TLT_JN_NAME,     /* text */
-  TLT_JN_LIST,     /* kids */
-  TLT_JN_DICT,     /* kids: key, value, key, value ... */
-  TLT_JN_ATTR,     /* kids[0] . text */
-  TLT_JN_ITEM,     /* kids[0] [ kids[1] ] */
-  TLT_JN_SLICE,    /* kids[0] [ kids[1] : kids[2] : kids[3] ], absent parts NULL */
-  TLT_JN_CALL,     /* kids[0] ( arguments kids[1..] ) */
-  TLT_JN_KEYWORD,  /* argument text = kids[0] */
-  TLT_JN_FILTER,   /* kids[0] | text ( kids[1..] ) */
-  TLT_JN_TEST,     /* kids[0] is text ( kids[1..] ) */
+  TLT_JN_LITERAL, /* value */
+  TLT_JN_NAME,    /* text */
+  TLT_JN_LIST,    /* kids */
+  TLT_JN_DICT,    /* kids: key, value, key, value ... */
+  TLT_JN_ATTR,    /* kids[0] . text */
+  TLT_JN_ITEM,    /* kids[0] [ kids[1] ] */
+  TLT_JN_SLICE,   /* kids[0] [ kids[1] : kids[2] : kids[3] ], absent parts NULL */
+  TLT_JN_CALL,    /* kids[0] ( arguments kids[1..] ) */
+  TLT_JN_KEYWORD, /* argument text = kids[0] */
+  TLT_JN_FILTER,  /* kids[0] | text ( kids[1..] ) */
+  TLT_JN_TEST,    /* kids[0] is text ( kids[1..] ) */
   TLT_JN_NOT,
   TLT_JN_NEGATE,
   TLT_JN_PLUS,
-  TLT_JN_AND,      /* kids, left to right */
+  TLT_JN_AND, /* kids, left to right */
   TLT_JN_OR,
-  TLT_JN_CONCAT,   /* kids joined as text: ~ */
-  TLT_JN_BINARY,   /* kids[0] op kids[1] */
-  TLT_JN_COMPARE,  /* kids[0], then (op of kids[i]) kids[i] */
-  TLT_JN_TERNARY,  /* kids: condition, then, else or NULL */
+  TLT_JN_CONCAT,  /* kids joined as text: ~ */
+  TLT_JN_BINARY,  /* kids[0] op kids[1] */
+  TLT_JN_COMPARE, /* kids[0], then (op of kids[i]) kids[i] */
+  TLT_JN_TERNARY, /* kids: condition, then, else or NULL */
   /* statements */
-  TLT_JN_BODY,     /* kids */
-  TLT_JN_DATA,     /* text */
-  TLT_JN_OUTPUT,   /* kids[0] */
-  TLT_JN_IF,       /* kids: condition, body, condition, body ..., [else body] */
-  TLT_JN_FOR,      /* kids: iterable, filter or NULL, body, else or NULL, then target names */
-  TLT_JN_SET,      /* kids[0] value, then target names; text: attribute of the only target */
-  TLT_JN_SET_BLOCK,/* kids: body, target, filters (a FILTER chain on a NULL) or NULL */
-  TLT_JN_MACRO,    /* text, kids[0] body, then parameters: NAME or KEYWORD with the default */
+  TLT_JN_BODY,      /* kids */
+  TLT_JN_DATA,      /* text */
+  TLT_JN_OUTPUT,    /* kids[0] */
+  TLT_JN_IF,        /* kids: condition, body, condition, body ..., [else body] */
+  TLT_JN_FOR,       /* kids: iterable, filter or NULL, body, else or NULL, then target names */
+  TLT_JN_SET,       /* kids[0] value, then target names; text: attribute of the only target */
+  TLT_JN_SET_BLOCK, /* kids: body, target, filters (a FILTER chain on a NULL) or NULL */
+  TLT_JN_MACRO,     /* text, kids[0] body, then parameters: NAME or KEYWORD with the default */
   TLT_JN_BREAK,
   TLT_JN_CONTINUE,
 } tlt_jnode_kind;
@@ -196,7 +202,9 @@ void tlt_jnode_text(tlt_jnode *node, const tlt_jtoken *token);
 
 /* Guard of recursive rules: enter before, leave after. */
 tlt_status tlt_jenter(tlt_jparser *p);
-static inline void tlt_jleave(tlt_jparser *p) { p->depth--; }
+static inline void tlt_jleave(tlt_jparser *p) {
+  p->depth--;
+}
 
 tlt_status tlt_jparse_expression(tlt_jparser *p, tlt_jnode **out);
 tlt_status tlt_jparse_or(tlt_jparser *p, tlt_jnode **out); /* no ternary */
@@ -238,7 +246,8 @@ typedef struct tlt_jargs {
 } tlt_jargs;
 
 /* Error at the node being evaluated. */
-tlt_status tlt_jerror(tlt_jrender *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+tlt_status tlt_jerror(tlt_jrender *r, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Temporary memory that lives until the end of the rendering; NULL and an error when over a cap. */
 void *tlt_jalloc(tlt_jrender *r, size_t bytes, tlt_status *status);
 
@@ -254,7 +263,8 @@ tlt_status tlt_jbind(tlt_jrender *r, const char *name, size_t n, tlt_jval value)
 
 tlt_status tlt_jmethod(tlt_jrender *r, tlt_jval self, const char *name, size_t n,
                        const tlt_jargs *args, tlt_jval *out, bool *known);
-tlt_status tlt_jfunction_call(tlt_jrender *r, tlt_jfunction f, const tlt_jargs *args, tlt_jval *out);
+tlt_status tlt_jfunction_call(tlt_jrender *r, tlt_jfunction f, const tlt_jargs *args,
+                              tlt_jval *out);
 tlt_status tlt_jfilter(tlt_jrender *r, const char *name, size_t n, tlt_jval self,
                        const tlt_jargs *args, tlt_jval *out);
 bool tlt_jfilter_known(const char *name, size_t n);
@@ -265,9 +275,15 @@ bool tlt_jtest_known(const char *name, size_t n);
 /* ---- values (jinja_value.c, jinja_string.c, jinja_json.c) ---- */
 
 #define TLT_JSTR(literal) ((tlt_jstr){literal, NULL, sizeof(literal) - 1})
-static inline tlt_jval tlt_jbool(bool b) { return (tlt_jval){.kind = TLT_J_BOOL, .b = b}; }
-static inline tlt_jval tlt_jint(int64_t i) { return (tlt_jval){.kind = TLT_J_INT, .i = i}; }
-static inline tlt_jval tlt_jstring(tlt_jstr s) { return (tlt_jval){.kind = TLT_J_STRING, .str = s}; }
+static inline tlt_jval tlt_jbool(bool b) {
+  return (tlt_jval){.kind = TLT_J_BOOL, .b = b};
+}
+static inline tlt_jval tlt_jint(int64_t i) {
+  return (tlt_jval){.kind = TLT_J_INT, .i = i};
+}
+static inline tlt_jval tlt_jstring(tlt_jstr s) {
+  return (tlt_jval){.kind = TLT_J_STRING, .str = s};
+}
 static inline tlt_jval tlt_jundefined(const char *name, size_t n) {
   return (tlt_jval){.kind = TLT_J_UNDEFINED, .str = {name, NULL, n}};
 }
@@ -288,7 +304,12 @@ tlt_status tlt_jstr_split(tlt_jrender *r, tlt_jstr s, const tlt_jstr *separator,
                           tlt_jval *out);
 tlt_status tlt_jstr_replace(tlt_jrender *r, tlt_jstr s, tlt_jstr old, tlt_jstr by, int64_t max,
                             tlt_jstr *out);
-typedef enum tlt_jcase { TLT_JCASE_UPPER, TLT_JCASE_LOWER, TLT_JCASE_CAPITAL, TLT_JCASE_TITLE } tlt_jcase;
+typedef enum tlt_jcase {
+  TLT_JCASE_UPPER,
+  TLT_JCASE_LOWER,
+  TLT_JCASE_CAPITAL,
+  TLT_JCASE_TITLE
+} tlt_jcase;
 tlt_status tlt_jstr_case(tlt_jrender *r, tlt_jstr s, tlt_jcase how, tlt_jstr *out);
 
 const char *tlt_jkind_name(tlt_jval v); /* "string", "list", ... for errors */

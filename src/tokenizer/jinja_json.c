@@ -25,7 +25,9 @@ tlt_status tlt_jfrom_json(tlt_jrender *r, const json_t *json, bool tainted, tlt_
     case JSON_TRUE:
     case JSON_FALSE: *out = tlt_jbool(json_is_true(json)); return TLT_OK;
     case JSON_INTEGER: *out = tlt_jint(json_integer_value(json)); return TLT_OK;
-    case JSON_REAL: *out = (tlt_jval){.kind = TLT_J_FLOAT, .f = json_real_value(json)}; return TLT_OK;
+    case JSON_REAL:
+      *out = (tlt_jval){.kind = TLT_J_FLOAT, .f = json_real_value(json)};
+      return TLT_OK;
     case JSON_STRING:
       *out = (tlt_jval){.kind = TLT_J_STRING};
       return copy_string(r, json_string_value(json), json_string_length(json), tainted, &out->str);
@@ -70,7 +72,9 @@ static tlt_status put(dump *d, const char *text, size_t n, uint8_t taint) {
   return TLT_OK;
 }
 
-static tlt_status put_text(dump *d, const char *text) { return put(d, text, strlen(text), 0); }
+static tlt_status put_text(dump *d, const char *text) {
+  return put(d, text, strlen(text), 0);
+}
 
 static tlt_status put_escape(dump *d, uint32_t code, uint8_t taint) {
   char text[16];
@@ -154,7 +158,8 @@ static tlt_status put_list(dump *d, const tlt_jlist *list) {
 
 static tlt_status put_value(dump *d, tlt_jval v) {
   tlt_jstr text;
-  if (d->level > TLT_JINJA_DEPTH_MAX) return tlt_jerror(d->r, "tojson: the value is nested too deeply");
+  if (d->level > TLT_JINJA_DEPTH_MAX)
+    return tlt_jerror(d->r, "tojson: the value is nested too deeply");
   switch (v.kind) {
     case TLT_J_NONE: return put_text(d, "null");
     case TLT_J_BOOL: return put_text(d, v.b ? "true" : "false");

@@ -48,7 +48,9 @@ static bool looking_at(const lexer *x, size_t i, const char *text) {
 
 /* ---- data ---- */
 
-static bool blank(uint32_t c) { return tlt_is_space(c) || (c >= 0x1c && c <= 0x1f); }
+static bool blank(uint32_t c) {
+  return tlt_is_space(c) || (c >= 0x1c && c <= 0x1f);
+}
 
 static size_t strip_end(const char *s, size_t from, size_t to) {
   int size;
@@ -78,7 +80,8 @@ static size_t data_end(const lexer *x, size_t from, size_t to, char sign, bool v
 
 static size_t find_tag(const lexer *x, size_t i) {
   for (; i + 1 < x->n; i++)
-    if (x->s[i] == '{' && (x->s[i + 1] == '{' || x->s[i + 1] == '%' || x->s[i + 1] == '#')) return i;
+    if (x->s[i] == '{' && (x->s[i + 1] == '{' || x->s[i + 1] == '%' || x->s[i + 1] == '#'))
+      return i;
   return x->n;
 }
 
@@ -133,8 +136,12 @@ static tlt_status raw(lexer *x, size_t start) {
 
 /* ---- inside tags ---- */
 
-static bool name_start(char c) { return ((c | 32) >= 'a' && (c | 32) <= 'z') || c == '_'; }
-static bool digit(char c) { return c >= '0' && c <= '9'; }
+static bool name_start(char c) {
+  return ((c | 32) >= 'a' && (c | 32) <= 'z') || c == '_';
+}
+static bool digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 static tlt_status number(lexer *x) {
   size_t start = x->i, i = start;
@@ -160,7 +167,8 @@ static int hex_value(const char *s, size_t n, uint32_t *code) {
   for (size_t i = 0; i < n; i++) {
     char c = s[i];
     if (digit(c)) *code = *code << 4 | (uint32_t)(c - '0');
-    else if ((c | 32) >= 'a' && (c | 32) <= 'f') *code = *code << 4 | (uint32_t)((c | 32) - 'a' + 10);
+    else if ((c | 32) >= 'a' && (c | 32) <= 'f')
+      *code = *code << 4 | (uint32_t)((c | 32) - 'a' + 10);
     else return -1;
   }
   return 0;
@@ -219,7 +227,8 @@ static tlt_status operator(lexer *x, int *balance) {
   if (n == 1 && !memchr("+-/*%~[](){}<>=.:|,;", c, 20))
     return fail_at(x, start, "got a character that no expression has");
   if (n == 1 && strchr("([{", c)) ++*balance;
-  if (n == 1 && strchr(")]}", c) && --*balance < 0) return fail_at(x, start, "got an unbalanced bracket");
+  if (n == 1 && strchr(")]}", c) && --*balance < 0)
+    return fail_at(x, start, "got an unbalanced bracket");
   x->i += n;
   return add(x, TLT_JT_OP, start, x->s + start, n);
 }

@@ -8,7 +8,9 @@
 
 /* ---- token helpers ---- */
 
-const tlt_jtoken *tlt_jpeek(const tlt_jparser *p) { return &p->tokens[p->at]; }
+const tlt_jtoken *tlt_jpeek(const tlt_jparser *p) {
+  return &p->tokens[p->at];
+}
 
 bool tlt_jis(const tlt_jparser *p, tlt_jtoken_kind kind, const char *text) {
   const tlt_jtoken *token = tlt_jpeek(p);
@@ -25,8 +27,8 @@ bool tlt_jtake(tlt_jparser *p, tlt_jtoken_kind kind, const char *text) {
 tlt_status tlt_jsyntax(const tlt_jparser *p, const char *expected) {
   const tlt_jtoken *token = tlt_jpeek(p);
   int shown = token->n > 32 ? 32 : (int)token->n;
-  return tlt_jinja_fail(p->t, token->line, token->column, p->err, "got \"%.*s\", expected %s", shown,
-                        token->text, expected);
+  return tlt_jinja_fail(p->t, token->line, token->column, p->err, "got \"%.*s\", expected %s",
+                        shown, token->text, expected);
 }
 
 tlt_status tlt_jexpect(tlt_jparser *p, tlt_jtoken_kind kind, const char *text) {
@@ -96,9 +98,12 @@ static tlt_status name(tlt_jparser *p, tlt_jnode **out) {
     const char *text;
     tlt_jval value;
   } constants[] = {
-      {"true", {.kind = TLT_J_BOOL, .b = true}},   {"True", {.kind = TLT_J_BOOL, .b = true}},
-      {"false", {.kind = TLT_J_BOOL, .b = false}}, {"False", {.kind = TLT_J_BOOL, .b = false}},
-      {"none", {.kind = TLT_J_NONE}},              {"None", {.kind = TLT_J_NONE}},
+      {"true", {.kind = TLT_J_BOOL, .b = true}},
+      {"True", {.kind = TLT_J_BOOL, .b = true}},
+      {"false", {.kind = TLT_J_BOOL, .b = false}},
+      {"False", {.kind = TLT_J_BOOL, .b = false}},
+      {"none", {.kind = TLT_J_NONE}},
+      {"None", {.kind = TLT_J_NONE}},
   };
   tlt_status status;
   for (size_t i = 0; i < sizeof constants / sizeof *constants; i++)
@@ -196,8 +201,8 @@ static tlt_status primary(tlt_jparser *p, tlt_jnode **out) {
 
 static tlt_status argument(tlt_jparser *p, tlt_jnode *call) {
   const tlt_jtoken *token = tlt_jpeek(p), *next = token + 1;
-  bool keyword = token->kind == TLT_JT_NAME && next->kind == TLT_JT_OP && next->n == 1 &&
-                 next->text[0] == '=';
+  bool keyword =
+      token->kind == TLT_JT_NAME && next->kind == TLT_JT_OP && next->n == 1 && next->text[0] == '=';
   if (!keyword) return add_expression(p, call);
   tlt_jnode *node;
   tlt_status status = tlt_jnode_new(p, TLT_JN_KEYWORD, &node);
@@ -220,7 +225,8 @@ static tlt_status arguments(tlt_jparser *p, tlt_jnode *call) {
 }
 
 static tlt_status slice_part(tlt_jparser *p, tlt_jnode *slice) {
-  if (tlt_jis(p, TLT_JT_OP, ":") || tlt_jis(p, TLT_JT_OP, "]")) return tlt_jnode_add(p, slice, NULL);
+  if (tlt_jis(p, TLT_JT_OP, ":") || tlt_jis(p, TLT_JT_OP, "]"))
+    return tlt_jnode_add(p, slice, NULL);
   return add_expression(p, slice);
 }
 
@@ -384,7 +390,9 @@ static tlt_status chain(tlt_jparser *p, operand_fn operand, const operator_name 
   return status;
 }
 
-static tlt_status unary_operand(tlt_jparser *p, tlt_jnode **out) { return unary(p, true, out); }
+static tlt_status unary_operand(tlt_jparser *p, tlt_jnode **out) {
+  return unary(p, true, out);
+}
 
 static tlt_status product(tlt_jparser *p, tlt_jnode **out) {
   static const operator_name names[] = {

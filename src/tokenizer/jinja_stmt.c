@@ -18,7 +18,9 @@ tlt_status tlt_jinja_fail(const tlt_jinja *t, int line, int column, tlt_err *err
 
 static tlt_status body(tlt_jparser *p, const char *const *ends, tlt_jnode **out);
 
-static tlt_status block_end(tlt_jparser *p) { return tlt_jexpect(p, TLT_JT_BLOCK_END, NULL); }
+static tlt_status block_end(tlt_jparser *p) {
+  return tlt_jexpect(p, TLT_JT_BLOCK_END, NULL);
+}
 
 /* A body and the tag "{% name %}" behind it. */
 static tlt_status closed_body(tlt_jparser *p, const char *name, tlt_jnode **out) {
@@ -231,7 +233,9 @@ static tlt_status body(tlt_jparser *p, const char *const *ends, tlt_jnode **out)
   return status;
 }
 
-tlt_status tlt_jparse_template(tlt_jparser *p, tlt_jnode **out) { return body(p, NULL, out); }
+tlt_status tlt_jparse_template(tlt_jparser *p, tlt_jnode **out) {
+  return body(p, NULL, out);
+}
 
 /* Line ends become \n and one at the end is dropped, as Jinja does. */
 static char *normalise_lines(tlt_arena *arena, const char *text, size_t n, size_t *left) {

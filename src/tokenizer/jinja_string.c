@@ -162,8 +162,8 @@ tlt_status tlt_jstr_case(tlt_jrender *r, tlt_jstr s, tlt_jcase how, tlt_jstr *ou
     int size;
     utf8proc_int32_t code = (utf8proc_int32_t)tlt_utf8_get(s.s + i, &size);
     bool upper = how == TLT_JCASE_UPPER || (start && how != TLT_JCASE_LOWER);
-    int written = tlt_utf8_put(
-        (uint32_t)(upper ? utf8proc_toupper(code) : utf8proc_tolower(code)), text + n);
+    int written =
+        tlt_utf8_put((uint32_t)(upper ? utf8proc_toupper(code) : utf8proc_tolower(code)), text + n);
     if (taint) memset(taint + n, s.taint[i], (size_t)written);
     n += (size_t)written;
     i += (size_t)size;

@@ -31,14 +31,18 @@ static const struct {
   const char *name;
   test_id id;
 } tests[] = {
-    {"defined", T_DEFINED},   {"undefined", T_UNDEFINED}, {"none", T_NONE},
-    {"boolean", T_BOOLEAN},   {"true", T_TRUE},           {"false", T_FALSE},
-    {"integer", T_INTEGER},   {"float", T_FLOAT},         {"number", T_NUMBER},
-    {"string", T_STRING},     {"mapping", T_MAPPING},     {"iterable", T_ITERABLE},
-    {"sequence", T_SEQUENCE}, {"callable", T_CALLABLE},   {"even", T_EVEN},
-    {"odd", T_ODD},           {"equalto", T_EQUAL},       {"eq", T_EQUAL},
-    {"ne", T_UNEQUAL},        {"lt", T_LESS},             {"lessthan", T_LESS},
-    {"gt", T_GREATER},        {"greaterthan", T_GREATER}, {"in", T_IN},
+    {"defined", T_DEFINED},     {"undefined", T_UNDEFINED},
+    {"none", T_NONE},           {"boolean", T_BOOLEAN},
+    {"true", T_TRUE},           {"false", T_FALSE},
+    {"integer", T_INTEGER},     {"float", T_FLOAT},
+    {"number", T_NUMBER},       {"string", T_STRING},
+    {"mapping", T_MAPPING},     {"iterable", T_ITERABLE},
+    {"sequence", T_SEQUENCE},   {"callable", T_CALLABLE},
+    {"even", T_EVEN},           {"odd", T_ODD},
+    {"equalto", T_EQUAL},       {"eq", T_EQUAL},
+    {"ne", T_UNEQUAL},          {"lt", T_LESS},
+    {"lessthan", T_LESS},       {"gt", T_GREATER},
+    {"greaterthan", T_GREATER}, {"in", T_IN},
 };
 
 static int find_test(const char *name, size_t n) {
@@ -47,7 +51,9 @@ static int find_test(const char *name, size_t n) {
   return -1;
 }
 
-bool tlt_jtest_known(const char *name, size_t n) { return find_test(name, n) >= 0; }
+bool tlt_jtest_known(const char *name, size_t n) {
+  return find_test(name, n) >= 0;
+}
 
 /* A number for Python is a boolean too; an undefined value iterates, over nothing. */
 static bool kind_test(test_id id, tlt_jval v) {

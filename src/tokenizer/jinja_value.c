@@ -7,9 +7,9 @@
 #include "tokenizer/text.h"
 
 const char *tlt_jkind_name(tlt_jval v) {
-  static const char *const names[] = {"an undefined value", "none", "a boolean", "an integer",
-                                      "a float", "a string", "a list", "a mapping",
-                                      "a loop", "a macro", "a function"};
+  static const char *const names[] = {
+      "an undefined value", "none",   "a boolean", "an integer", "a float", "a string", "a list",
+      "a mapping",          "a loop", "a macro",   "a function"};
   return names[v.kind];
 }
 
@@ -35,7 +35,9 @@ static double as_float(tlt_jval v) {
   return v.kind == TLT_J_FLOAT ? v.f : v.kind == TLT_J_INT ? (double)v.i : (double)v.b;
 }
 
-static int64_t as_int(tlt_jval v) { return v.kind == TLT_J_BOOL ? v.b : v.i; }
+static int64_t as_int(tlt_jval v) {
+  return v.kind == TLT_J_BOOL ? v.b : v.i;
+}
 
 /* Values are trees: only namespaces can be changed after they are made, and those are compared by
  * identity. Beyond the nesting cap nothing is equal. */
@@ -74,7 +76,9 @@ static bool equal_deep(tlt_jval a, tlt_jval b, int depth) {
   }
 }
 
-bool tlt_jequal(tlt_jval a, tlt_jval b) { return equal_deep(a, b, 0); }
+bool tlt_jequal(tlt_jval a, tlt_jval b) {
+  return equal_deep(a, b, 0);
+}
 
 tlt_status tlt_jless(tlt_jrender *r, tlt_jval a, tlt_jval b, bool or_equal, bool *out) {
   if (is_number(a) && is_number(b)) {
@@ -109,7 +113,8 @@ tlt_status tlt_jcontains(tlt_jrender *r, tlt_jval container, tlt_jval item, bool
     case TLT_J_DICT:
       *out = item.kind == TLT_J_STRING && tlt_jdict_get(container.dict, item.str);
       return TLT_OK;
-    default: return tlt_jerror(r, "got \"in\" on %s, expected a container", tlt_jkind_name(container));
+    default:
+      return tlt_jerror(r, "got \"in\" on %s, expected a container", tlt_jkind_name(container));
   }
 }
 
@@ -148,7 +153,8 @@ tlt_status tlt_jtext(tlt_jrender *r, tlt_jval v, tlt_jstr *out) {
     case TLT_J_INT:
     case TLT_J_FLOAT: return number_text(r, v, out);
     case TLT_J_STRING: *out = v.str; return TLT_OK;
-    default: return tlt_jerror(r, "got %s as text, expected a string (or tojson)", tlt_jkind_name(v));
+    default:
+      return tlt_jerror(r, "got %s as text, expected a string (or tojson)", tlt_jkind_name(v));
   }
 }
 
@@ -227,7 +233,8 @@ tlt_status tlt_jiterate(tlt_jrender *r, tlt_jval v, const tlt_jlist **out) {
   if (status || v.kind == TLT_J_UNDEFINED) return status;
   if (v.kind == TLT_J_STRING) return characters(r, v.str, fresh.list);
   if (v.kind != TLT_J_DICT || v.dict->space)
-    return tlt_jerror(r, "got a loop over %s, expected a list, mapping or string", tlt_jkind_name(v));
+    return tlt_jerror(r, "got a loop over %s, expected a list, mapping or string",
+                      tlt_jkind_name(v));
   for (size_t i = 0; i < v.dict->n && !status; i++)
     status = tlt_jlist_add(r, fresh.list, tlt_jstring(v.dict->items[i].key));
   return status;

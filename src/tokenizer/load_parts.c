@@ -47,8 +47,8 @@ static tlt_status add_step(tlt_tokenizer *t, const node *part, tlt_step step, tl
   return TLT_OK;
 }
 
-static tlt_status add_regex(tlt_tokenizer *t, const node *part, const char *pattern,
-                            tlt_step step, tlt_err *err) {
+static tlt_status add_regex(tlt_tokenizer *t, const node *part, const char *pattern, tlt_step step,
+                            tlt_err *err) {
   tlt_status status = tlt_regex_compile(pattern, strlen(pattern), &step.regex, err);
   if (status == TLT_ENOMEM) return status;
   if (status) {
@@ -87,8 +87,10 @@ static tlt_status load_behavior(const node *part, tlt_behavior *out, tlt_err *er
       *out = (tlt_behavior)i;
       return TLT_OK;
     }
-  return tlt_json_fail(part, "behavior", err, "got \"%s\", expected Removed, Isolated, "
-                       "MergedWithPrevious, MergedWithNext or Contiguous", name);
+  return tlt_json_fail(part, "behavior", err,
+                       "got \"%s\", expected Removed, Isolated, "
+                       "MergedWithPrevious, MergedWithNext or Contiguous",
+                       name);
 }
 
 static tlt_status load_split(tlt_tokenizer *t, const node *part, tlt_err *err) {
@@ -123,7 +125,8 @@ static tlt_status load_digits(tlt_tokenizer *t, const node *part, tlt_err *err) 
 static tlt_status load_pre_tokenizer(tlt_tokenizer *t, const node *part, const char *type,
                                      tlt_err *err) {
   if (t->byte_level)
-    return tlt_json_fail(part, "type", err, "got \"%s\" after ByteLevel, expected it to be last", type);
+    return tlt_json_fail(part, "type", err, "got \"%s\" after ByteLevel, expected it to be last",
+                         type);
   if (strcmp(type, "ByteLevel") == 0) return load_byte_level(t, part, err);
   if (strcmp(type, "Split") == 0) return load_split(t, part, err);
   if (strcmp(type, "Digits") == 0) return load_digits(t, part, err);
@@ -158,7 +161,8 @@ tlt_status tlt_load_parts(tlt_tokenizer *t, const node *top, tlt_err *err) {
   tlt_status status = load_part(t, top, "normalizer", "normalizers", load_normalizer, err);
   if (!status)
     status = load_part(t, top, "pre_tokenizer", "pretokenizers", load_pre_tokenizer, err);
-  if (!status) status = load_part(t, top, "post_processor", "processors", check_post_processor, err);
+  if (!status)
+    status = load_part(t, top, "post_processor", "processors", check_post_processor, err);
   if (!status) status = load_part(t, top, "decoder", "decoders", check_decoder, err);
   if (!status && !t->byte_level)
     return tlt_json_fail(top, "pre_tokenizer", err, "got no ByteLevel, expected byte-level BPE");

@@ -71,13 +71,13 @@ static tlt_status load_vocab(tlt_tokenizer *t, const node *vocab, const node *ad
   const char *key;
   json_t *value;
   if (!status) json_object_foreach((json_t *)vocab->value, key, value) {
-    int32_t id = (int32_t)json_integer_value(value);
-    if (t->tokens[id].text)
-      return tlt_json_fail(vocab, key, err, "got id %d, which \"%s\" has already", id,
-                           t->tokens[id].text);
-    status = put_token(t, id, key, strlen(key), false, err);
-    if (status) return status;
-  }
+      int32_t id = (int32_t)json_integer_value(value);
+      if (t->tokens[id].text)
+        return tlt_json_fail(vocab, key, err, "got id %d, which \"%s\" has already", id,
+                             t->tokens[id].text);
+      status = put_token(t, id, key, strlen(key), false, err);
+      if (status) return status;
+    }
   return status;
 }
 
@@ -200,7 +200,9 @@ static tlt_status add_merge(tlt_tokenizer *t, const node *at, uint32_t rank, tlt
   int32_t id = tlt_strings_find(&t->by_text, joined->data, joined->n);
   if (a < 0 || b < 0 || id < 0)
     return tlt_json_fail(at, NULL, err, "got a merge whose %s is not in the vocabulary",
-                         a < 0 ? "left part" : b < 0 ? "right part" : "result");
+                         a < 0   ? "left part"
+                         : b < 0 ? "right part"
+                                 : "result");
   if (!t->tokens[id].special) tlt_merges_add(&t->bpe.merges, a, b, (tlt_merge){rank, id});
   return TLT_OK;
 }
@@ -247,7 +249,8 @@ static tlt_status load_unknown(tlt_tokenizer *t, const node *model, bool byte_fa
   if (fuse) return tlt_json_fail(model, "fuse_unk", err, "got true, expected false");
   t->bpe.unknown = tlt_strings_find(&t->by_text, text, strlen(text));
   if (t->bpe.unknown < 0)
-    return tlt_json_fail(model, "unk_token", err, "got \"%s\", which is not in the vocabulary", text);
+    return tlt_json_fail(model, "unk_token", err, "got \"%s\", which is not in the vocabulary",
+                         text);
   return TLT_OK;
 }
 
@@ -275,7 +278,8 @@ tlt_status tlt_load_model(tlt_tokenizer *t, const node *top, tlt_err *err) {
   if (!status) status = refuse_affix(&model, "continuing_subword_prefix", err);
   if (!status) status = refuse_affix(&model, "end_of_word_suffix", err);
   if (!status) status = tlt_json_bool_or(&model, "byte_fallback", false, &byte_fallback, err);
-  if (!status) status = tlt_json_bool_or(&model, "ignore_merges", false, &t->bpe.ignore_merges, err);
+  if (!status)
+    status = tlt_json_bool_or(&model, "ignore_merges", false, &t->bpe.ignore_merges, err);
   if (!status) status = tlt_json_object(&model, "vocab", &vocab, err);
   if (!status) status = tlt_json_array(&model, "merges", &merges, err);
   if (!status && tlt_json_has(top, "added_tokens"))

@@ -35,8 +35,8 @@ typedef struct translator {
 } translator;
 
 static tlt_status refuse(translator *t, const char *what) {
-  return tlt_fail(t->err, TLT_EDATA, "pattern offset %zu: got %s, expected one of the supported forms",
-                  t->i, what);
+  return tlt_fail(t->err, TLT_EDATA,
+                  "pattern offset %zu: got %s, expected one of the supported forms", t->i, what);
 }
 
 static tlt_status emit(translator *t, const char *text, size_t n) {
@@ -44,7 +44,9 @@ static tlt_status emit(translator *t, const char *text, size_t n) {
   return TLT_OK;
 }
 
-static tlt_status emit_text(translator *t, const char *text) { return emit(t, text, strlen(text)); }
+static tlt_status emit_text(translator *t, const char *text) {
+  return emit(t, text, strlen(text));
+}
 
 static bool at(const translator *t, const char *text) {
   size_t n = strlen(text);
@@ -52,14 +54,15 @@ static bool at(const translator *t, const char *text) {
 }
 
 /* White_Space, \w and their complements, without the brackets. */
-#define SPACE_SET \
-  "\\x09-\\x0d\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define SPACE_SET                                                                                  \
+  "\\x09-\\x0d\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}" \
+  "\\x{3000}"
 #define WORD_SET "\\p{L}\\p{M}\\p{Nd}\\p{Pc}"
 
 static const char *const general_categories[] = {
-    "L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",  "Nd", "Nl", "No", "P",
-    "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S",  "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl",
-    "Zp", "C",  "Cc", "Cf", "Cn", "Co", "Cs"};
+    "L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",  "Nd", "Nl",
+    "No", "P",  "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S",  "Sm", "Sc", "Sk",
+    "So", "Z",  "Zs", "Zl", "Zp", "C",  "Cc", "Cf", "Cn", "Co", "Cs"};
 
 static bool is_category(const char *name, size_t n) {
   for (size_t i = 0; i < sizeof general_categories / sizeof *general_categories; i++)
@@ -291,7 +294,8 @@ static tlt_status compile_translated(tlt_regex *r, const tlt_bytes *pattern, tlt
   if (code == PCRE2_ERROR_HEAP_FAILED) return tlt_fail_nomem(err, "pattern", pattern->n);
   char text[200] = "";
   pcre2_get_error_message(code, (PCRE2_UCHAR *)text, sizeof text);
-  return tlt_fail(err, TLT_EDATA, "pattern: %s (offset %zu after translation)", text, (size_t)where);
+  return tlt_fail(err, TLT_EDATA, "pattern: %s (offset %zu after translation)", text,
+                  (size_t)where);
 }
 
 tlt_status tlt_regex_compile(const char *pattern, size_t n, tlt_regex **out, tlt_err *err) {
@@ -357,6 +361,6 @@ tlt_status tlt_regex_find(const tlt_regex *r, tlt_regex_scratch *s, const char *
   }
   if (rc == PCRE2_ERROR_NOMATCH) return TLT_OK;
   if (rc == PCRE2_ERROR_NOMEMORY) return tlt_fail_nomem(err, "pattern match", n);
-  return tlt_fail(err, TLT_EDATA, "split pattern exceeded its match limit (code %d) in %zu bytes", rc,
-                  n - from);
+  return tlt_fail(err, TLT_EDATA, "split pattern exceeded its match limit (code %d) in %zu bytes",
+                  rc, n - from);
 }

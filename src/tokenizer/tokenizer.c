@@ -50,7 +50,9 @@ void tlt_tokenizer_close(tlt_tokenizer *t) {
   tlt_free(t);
 }
 
-int tlt_tokenizer_vocab(const tlt_tokenizer *t) { return t->n_tokens; }
+int tlt_tokenizer_vocab(const tlt_tokenizer *t) {
+  return t->n_tokens;
+}
 
 int32_t tlt_tokenizer_id(const tlt_tokenizer *t, const char *text, size_t n) {
   return tlt_strings_find(&t->by_text, text, n);

@@ -82,8 +82,8 @@ static tlt_status count_words(trainer *t, const char *const *texts, const size_t
   for (size_t i = 0; i < count && !status; i++) {
     size_t bad = tlt_utf8_check(texts[i], lengths[i]);
     if (bad < lengths[i])
-      status = tlt_fail(t->err, TLT_EDATA, "text %zu offset %zu: got byte 0x%02x, expected UTF-8", i,
-                        bad, (unsigned char)texts[i][bad]);
+      status = tlt_fail(t->err, TLT_EDATA, "text %zu offset %zu: got byte 0x%02x, expected UTF-8",
+                        i, bad, (unsigned char)texts[i][bad]);
     else status = tlt_splitter_run(&splitter, texts[i], lengths[i], count_word, t, t->err);
   }
   tlt_splitter_free(&splitter);

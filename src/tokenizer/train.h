@@ -1,4 +1,5 @@
-/* The two halves of tlt_tokenizer_train: finding merges (train.c), writing files (train_write.c). */
+/* The two halves of tlt_tokenizer_train: finding merges (train.c), writing files (train_write.c).
+ */
 #ifndef TLT_TOKENIZER_TRAIN_H
 #define TLT_TOKENIZER_TRAIN_H
 

@@ -141,22 +141,26 @@ static tlt_status check_specials(const specials *s, const char *eos, int vocab, 
   if (vocab > TLT_VOCAB_MAX || s->n > TLT_ADDED_MAX || vocab < (int)s->n + 257)
     return tlt_fail(err, TLT_EUSAGE,
                     "tokenizer vocabulary: got %d, expected %zu (special tokens, 256 bytes and a "
-                    "merge) .. %d", vocab, s->n + 257, TLT_VOCAB_MAX);
+                    "merge) .. %d",
+                    vocab, s->n + 257, TLT_VOCAB_MAX);
   for (size_t i = 0; i < s->n; i++) {
     size_t n = strlen(s->text[i]);
     int size;
     bool byte = n > 0 && tlt_utf8_check(s->text[i], n) == n &&
                 tlt_char_byte(tlt_utf8_get(s->text[i], &size)) >= 0 && (size_t)size == n;
     if (n == 0 || n > TLT_ADDED_BYTES_MAX || tlt_utf8_check(s->text[i], n) < n || byte)
-      return tlt_fail(err, TLT_EUSAGE, "special token %zu: got \"%s\", expected UTF-8 of 2 characters "
-                      "to %d bytes", i, s->text[i], TLT_ADDED_BYTES_MAX);
+      return tlt_fail(err, TLT_EUSAGE,
+                      "special token %zu: got \"%s\", expected UTF-8 of 2 characters "
+                      "to %d bytes",
+                      i, s->text[i], TLT_ADDED_BYTES_MAX);
     for (size_t k = 0; k < i; k++)
       if (strcmp(s->text[i], s->text[k]) == 0)
         return tlt_fail(err, TLT_EUSAGE, "special token \"%s\" given twice", s->text[i]);
     if (eos && strcmp(eos, s->text[i]) == 0) found = true;
   }
   if (!found)
-    return tlt_fail(err, TLT_EUSAGE, "eos token: got \"%s\", expected one of the special tokens", eos);
+    return tlt_fail(err, TLT_EUSAGE, "eos token: got \"%s\", expected one of the special tokens",
+                    eos);
   return TLT_OK;
 }
 
@@ -170,8 +174,10 @@ static tlt_status check_collisions(const tlt_trained *t, const specials *s, tlt_
     if (!spelling) status = tlt_fail_nomem(err, "tokenizer training", text.n);
     for (size_t i = 0; i < s->n && !status; i++)
       if (strcmp(spelling, s->text[i]) == 0)
-        status = tlt_fail(err, TLT_EDATA, "the texts contain the special token \"%s\" so often that "
-                          "it would be merged", s->text[i]);
+        status = tlt_fail(err, TLT_EDATA,
+                          "the texts contain the special token \"%s\" so often that "
+                          "it would be merged",
+                          s->text[i]);
   }
   tlt_bytes_free(&text);
   return status;
@@ -183,7 +189,8 @@ tlt_status tlt_tokenizer_train(const char *const *texts, const size_t *lengths, 
   specials s = {special_texts, n_specials};
   tlt_trained trained = {0};
   tlt_status status = check_specials(&s, eos, vocab, err);
-  if (!status) status = tlt_train_merges(texts, lengths, count, vocab, (int)n_specials, &trained, err);
+  if (!status)
+    status = tlt_train_merges(texts, lengths, count, vocab, (int)n_specials, &trained, err);
   if (!status) status = check_collisions(&trained, &s, err);
   if (!status) status = tlt_dir_make(dir, err);
   if (!status) status = write_tokenizer(&trained, &s, dir, err);

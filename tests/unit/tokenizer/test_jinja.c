@@ -24,9 +24,9 @@ static tlt_status render(const char *template, const json_t *context, bool taint
   const char *key;
   json_t *value;
   if (context) json_object_foreach((json_t *)context, key, value) {
-    assert_true(n < MAX_VARS);
-    vars[n++] = (tlt_jinja_var){key, value, tainted};
-  }
+      assert_true(n < MAX_VARS);
+      vars[n++] = (tlt_jinja_var){key, value, tainted};
+    }
   tlt_status status = tlt_jinja_compile("t", template, strlen(template), &program, err);
   if (!status) status = tlt_jinja_render(program, vars, n, text, taint, err);
   tlt_jinja_free(program);
@@ -45,7 +45,8 @@ static void snippets_render_as_in_transformers(void **state) {
     const char *template = json_string_value(json_object_get(line, "template"));
     const json_t *want = json_object_get(line, "want");
     tlt_bytes text = {0}, taint = {0};
-    tlt_status status = render(template, json_object_get(head, "context"), true, &text, &taint, &err);
+    tlt_status status =
+        render(template, json_object_get(head, "context"), true, &text, &taint, &err);
     if (status) fail_msg("%s\n  got error %s", template, err.text);
     tlt_bytes_add(&text, "", 1);
     if (text.n - 1 != json_string_length(want) || strcmp(text.data, json_string_value(want)) != 0)
@@ -82,10 +83,12 @@ static void faults_name_line_and_column(void **state) {
       {"{{ a ** b }}", "t:1:6: got \"**\""},
       {"{{ $ }}", "t:1:4: got a character that no expression has"},
       {"{{ 12abc }}", "t:1:6: got a letter inside a number"},
-      {"{{ 99999999999999999999 }}", "t:1:4: got \"99999999999999999999\", expected a number in range"},
+      {"{{ 99999999999999999999 }}",
+       "t:1:4: got \"99999999999999999999\", expected a number in range"},
       {"{% endif %}", "t:1:4: got \"endif\""},
       {"{% call m() %}{% endcall %}", "t:1:4: got \"call\""},
-      {"ok\n\n  {{ nothing.at.all }}", "t:3:6: got attribute \"at\" of \"nothing\", which is undefined"},
+      {"ok\n\n  {{ nothing.at.all }}",
+       "t:3:6: got attribute \"at\" of \"nothing\", which is undefined"},
       {"{{ 'a' + 1 }}", "t:1:4: got a string + an integer"},
       {"{{ none + 'a' }}", "t:1:4: got none + a string"},
       {"{{ 1 // 0 }}", "t:1:4: got a division by zero"},
@@ -116,9 +119,10 @@ static void faults_name_line_and_column(void **state) {
 static void nesting_and_growth_are_capped(void **state) {
   (void)state;
   static const char *const repeated[][3] = {
-      {"{{ ", "(", "1"}, {"{{ ", "[", "1"}, {"{{ ", "not ", "1 }}"}, {"{{ ", "-", "1 }}"},
-      {"", "{% if 1 %}", ""}, {"{{ 1", " + 1", "}}"}, {"{{ x", ".a", "}}"}, {"{{ 'x'", "|trim", "}}"},
-      {"{{ 1", " if 1 else 1", "}}"}, {"{{ x", "[0]", "}}"}};
+      {"{{ ", "(", "1"},    {"{{ ", "[", "1"},         {"{{ ", "not ", "1 }}"},
+      {"{{ ", "-", "1 }}"}, {"", "{% if 1 %}", ""},    {"{{ 1", " + 1", "}}"},
+      {"{{ x", ".a", "}}"}, {"{{ 'x'", "|trim", "}}"}, {"{{ 1", " if 1 else 1", "}}"},
+      {"{{ x", "[0]", "}}"}};
   for (size_t i = 0; i < sizeof repeated / sizeof *repeated; i++) {
     tlt_bytes source = {0}, text = {0}, taint = {0};
     tlt_err err = {0};
@@ -131,7 +135,8 @@ static void nesting_and_growth_are_capped(void **state) {
     tlt_bytes_free(&taint);
   }
   static const char *const growing[] = {
-      "{% set ns = namespace(s='xxxxxxxxxxxxxxxx') %}{% for i in range(100000) %}{% set ns.s = ns.s "
+      "{% set ns = namespace(s='xxxxxxxxxxxxxxxx') %}{% for i in range(100000) %}{% set ns.s = "
+      "ns.s "
       "+ ns.s %}{% endfor %}",
       "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
       "{% for i in range(100000) %}{{ 'x' * 1000000 }}{% endfor %}",
@@ -149,14 +154,29 @@ static void nesting_and_growth_are_capped(void **state) {
 /* Capital letters of the variable are tainted wherever they end up; all else is not. */
 static void taint_follows_every_byte(void **state) {
   (void)state;
-  static const char *const templates[] = {
-      "{{ x }}", "a{{ x }}b", "{{ 'a' + x + 'b' }}", "{{ 'a' ~ x }}", "{{ x | trim }}",
-      "{{ x.split('B')[0] }}x{{ x.split('B')[1] }}", "{{ x[1:] }}-{{ x[::-1] }}", "{{ x | tojson }}",
-      "{{ {'k': x} | tojson }}", "{{ x.replace('B', 'y') }}", "{{ 'pq'.replace('q', x) }}",
-      "{{ x.strip('A') }}", "{% set y %}a{{ x }}{% endset %}{{ y }}", "{{ [x, 'z', x] | join('-') }}",
-      "{% macro m(v) %}m{{ v }}{% endmacro %}{{ m(x) }}", "{% for c in x %}{{ c }}.{% endfor %}",
-      "{{ x if x else 'z' }}", "{{ (x ~ 'q') * 2 }}", "{{ x.removeprefix('A') }}", "{{ x | upper }}",
-      "{{ [x, x] | first }}", "{{ x | default('z') }}", "{{ x | replace('A', 'a') }}"};
+  static const char *const templates[] = {"{{ x }}",
+                                          "a{{ x }}b",
+                                          "{{ 'a' + x + 'b' }}",
+                                          "{{ 'a' ~ x }}",
+                                          "{{ x | trim }}",
+                                          "{{ x.split('B')[0] }}x{{ x.split('B')[1] }}",
+                                          "{{ x[1:] }}-{{ x[::-1] }}",
+                                          "{{ x | tojson }}",
+                                          "{{ {'k': x} | tojson }}",
+                                          "{{ x.replace('B', 'y') }}",
+                                          "{{ 'pq'.replace('q', x) }}",
+                                          "{{ x.strip('A') }}",
+                                          "{% set y %}a{{ x }}{% endset %}{{ y }}",
+                                          "{{ [x, 'z', x] | join('-') }}",
+                                          "{% macro m(v) %}m{{ v }}{% endmacro %}{{ m(x) }}",
+                                          "{% for c in x %}{{ c }}.{% endfor %}",
+                                          "{{ x if x else 'z' }}",
+                                          "{{ (x ~ 'q') * 2 }}",
+                                          "{{ x.removeprefix('A') }}",
+                                          "{{ x | upper }}",
+                                          "{{ [x, x] | first }}",
+                                          "{{ x | default('z') }}",
+                                          "{{ x | replace('A', 'a') }}"};
   json_t *context = json_pack("{s:s}", "x", "ABC");
   for (size_t i = 0; i < sizeof templates / sizeof *templates; i++) {
     tlt_bytes text = {0}, taint = {0};

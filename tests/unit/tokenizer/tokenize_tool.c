@@ -71,8 +71,8 @@ static tlt_status chat_line(const tlt_tokenizer *t, const json_t *line, tlt_json
       t, json_object_get(line, "messages"), json_object_get(line, "variables"),
       json_is_true(json_object_get(line, "add_generation_prompt")), &text, &taint, err);
   if (!status)
-    status = tlt_encode_masked(t, text.data, text.n,
-                               (tlt_special_rule){true, (const uint8_t *)taint.data}, &ids, &n, err);
+    status = tlt_encode_masked(
+        t, text.data, text.n, (tlt_special_rule){true, (const uint8_t *)taint.data}, &ids, &n, err);
   tlt_json_begin(w, NULL, '{');
   if (status) tlt_json_put_string(w, "error", err->text);
   else {
@@ -118,7 +118,8 @@ static tlt_status run(int argc, char **argv, tlt_bytes *in, tlt_err *err) {
   const char *dir = argv[1], *mode = argv[2];
   if (strcmp(mode, "train") == 0 && argc >= 5)
     return tlt_tokenizer_train((const char *const *)&in->data, &in->n, 1, atoi(argv[3]),
-                               (const char *const *)argv + 4, (size_t)(argc - 4), argv[4], dir, err);
+                               (const char *const *)argv + 4, (size_t)(argc - 4), argv[4], dir,
+                               err);
   tlt_tokenizer *t;
   tlt_status status = tlt_tokenizer_open(dir, &t, err);
   if (status) return status;
