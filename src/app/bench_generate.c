@@ -4,7 +4,9 @@
 
 enum { PROMPT = 40, SHORT = 4, LONG = 68, PREFILL = 512, PREFILL_SEQS = 4, MAX_ROUNDS = 64 };
 
-static void count_sample(void *context, const tlt_sample *s) { *(int64_t *)context += s->n_tokens; }
+static void count_sample(void *context, const tlt_sample *s) {
+  *(int64_t *)context += s->n_tokens;
+}
 
 static tlt_status submit(tlt_engine *e, int vocab, int index, int n_prompt, int max_tokens,
                          tlt_err *err) {
@@ -28,8 +30,7 @@ static tlt_status timed(tlt_engine *e, int vocab, int n, int n_prompt, int max_t
   double start = tlt_now();
   tlt_status s = TLT_OK;
   for (int i = 0; s == TLT_OK && i < n; i++) s = submit(e, vocab, i, n_prompt, max_tokens, err);
-  while (s == TLT_OK && tlt_engine_pending(e))
-    s = tlt_engine_step(e, count_sample, &tokens, err);
+  while (s == TLT_OK && tlt_engine_pending(e)) s = tlt_engine_step(e, count_sample, &tokens, err);
   *seconds = tlt_now() - start;
   return s;
 }

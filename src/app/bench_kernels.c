@@ -106,10 +106,12 @@ static void bench_memory(bench *b, int rounds, tlt_bench_table *t) {
   tlt_bench_add(t, "read all weights", 0, rate, rounds, "GB/s");
 }
 
-/* ---- GEMM -------------------------------------------------------------------------------------- */
+/* ---- GEMM --------------------------------------------------------------------------------------
+ */
 
 static void run_gemm(bench *b, const tlt_packed *w, int rows) {
-  tlt_gemm_run(b->pool, b->k, w, b->x, tlt_act_stride((size_t)w->k), rows, b->y, (size_t)w->n, false);
+  tlt_gemm_run(b->pool, b->k, w, b->x, tlt_act_stride((size_t)w->k), rows, b->y, (size_t)w->n,
+               false);
 }
 
 static void bench_forward(bench *b, int rows, int rounds, tlt_bench_table *t) {
@@ -136,7 +138,8 @@ static void bench_cached(bench *b, int rows, int rounds, tlt_bench_table *t) {
   tlt_bench_add(t, "GEMM 960x576 in cache", rows, rate, rounds, "GFLOP/s");
 }
 
-/* ---- sampling ------------------------------------------------------------------------------------ */
+/* ---- sampling
+ * ------------------------------------------------------------------------------------ */
 
 /* Logits whose order statistics fall off exponentially, as those of language models about do. */
 static void fill_logits(float *logits, float sharpness) {

@@ -8,12 +8,14 @@ enum { SAMPLES = 4, LENGTH = 512, MAX_ROUNDS = 64 };
 
 tlt_status tlt_bench_train(tlt_model *m, int rounds, tlt_bench_table *t, tlt_err *err) {
   static int32_t tokens[SAMPLES * LENGTH];
-  static const int32_t cu[] = {0, LENGTH, 2 * LENGTH, 3 * LENGTH, 4 * LENGTH}, prompt[] = {1, 1, 1, 1};
+  static const int32_t cu[] = {0, LENGTH, 2 * LENGTH, 3 * LENGTH, 4 * LENGTH},
+                       prompt[] = {1, 1, 1, 1};
   double rate[MAX_ROUNDS], step[MAX_ROUNDS];
   int vocab = m->weights->config.vocab;
   if (rounds > MAX_ROUNDS) rounds = MAX_ROUNDS;
   for (int i = 0; i < SAMPLES * LENGTH; i++) tokens[i] = (100 + 7919 * i) % vocab;
-  tlt_trainer_options o = {.micro_tokens = SAMPLES * LENGTH, .max_sample = LENGTH, .activation_mb = 1024};
+  tlt_trainer_options o = {
+      .micro_tokens = SAMPLES * LENGTH, .max_sample = LENGTH, .activation_mb = 1024};
   tlt_adamw how = {.lr = 1e-6f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f};
   tlt_micro micro = {SAMPLES, tokens, cu, prompt, 1};
   tlt_step_result result;

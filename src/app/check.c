@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/sft_config.h"
 #include "base/mem.h"
 #include "io/checkpoint.h"
 #include "io/json.h"
@@ -10,7 +11,6 @@
 #include "model/config.h"
 #include "model/weights.h"
 #include "rl/config.h"
-#include "app/sft_config.h"
 #include "tlt/tokenizer.h"
 
 enum { CHUNK = 1 << 18 };
@@ -31,7 +31,8 @@ static tlt_status read_all(const tlt_st_set *set, uint64_t *elements, tlt_err *e
     if (t->dtype != TLT_F32 && t->dtype != TLT_F16 && t->dtype != TLT_BF16) continue;
     uint64_t count = t->bytes / tlt_dtype_size(t->dtype);
     for (uint64_t at = 0; s == TLT_OK && at < count; at += CHUNK)
-      s = tlt_st_read_f32(set, t, at, count - at < CHUNK ? (size_t)(count - at) : CHUNK, buffer, err);
+      s = tlt_st_read_f32(set, t, at, count - at < CHUNK ? (size_t)(count - at) : CHUNK, buffer,
+                          err);
     *elements += count;
   }
   tlt_free(buffer);
@@ -73,8 +74,10 @@ static tlt_status check_model(const char *path, char report[TLT_CHECK_TEXT], tlt
     }
   }
   if (s == TLT_OK)
-    snprintf(report, TLT_CHECK_TEXT, "%s model, %.1fM parameters, %d layers, tokenizer %s, chat template %s",
-             archs[w->config.arch], (double)w->elements / 1e6, w->config.layers, t ? "works" : "none", chat);
+    snprintf(report, TLT_CHECK_TEXT,
+             "%s model, %.1fM parameters, %d layers, tokenizer %s, chat template %s",
+             archs[w->config.arch], (double)w->elements / 1e6, w->config.layers,
+             t ? "works" : "none", chat);
   tlt_tokenizer_close(t);
   tlt_weights_free(w);
   tlt_pool_free(pool);
@@ -117,7 +120,8 @@ static tlt_status check_checkpoint(const char *path, char report[TLT_CHECK_TEXT]
   char *slash = strrchr(dir, '/'), *name = slash ? slash + 1 : dir;
   long long step;
   if (sscanf(name, "step-%lld", &step) != 1 || step < 0)
-    return tlt_fail(err, TLT_ECHECKPOINT, "%s: got '%s', expected a directory named step-N", path, name);
+    return tlt_fail(err, TLT_ECHECKPOINT, "%s: got '%s', expected a directory named step-N", path,
+                    name);
   if (slash) *slash = 0;
   return verify_step(slash ? dir : ".", step, report, err);
 }
@@ -181,10 +185,12 @@ tlt_status tlt_check_path(const char *path, char report[TLT_CHECK_TEXT], tlt_err
     if (has(path, "config.yaml")) return check_run(path, report, err);
     if (has(path, "manifest.json")) return check_checkpoint(path, report, err);
     if (has(path, "config.json")) return check_model(path, report, err);
-    return tlt_fail(err, TLT_EDATA,
-                    "%s: got none of config.json (model), config.yaml (run), manifest.json (checkpoint)", path);
+    return tlt_fail(
+        err, TLT_EDATA,
+        "%s: got none of config.json (model), config.yaml (run), manifest.json (checkpoint)", path);
   }
   if (ends_with(path, ".safetensors")) return check_tensors(path, report, err);
   if (ends_with(path, ".jsonl")) return check_dataset(path, report, err);
-  return tlt_fail(err, TLT_EUSAGE, "%s: expected a directory, a .safetensors or a .jsonl file", path);
+  return tlt_fail(err, TLT_EUSAGE, "%s: expected a directory, a .safetensors or a .jsonl file",
+                  path);
 }

@@ -15,19 +15,21 @@ static tlt_status open_problems(parts *p, const tlt_eval_options *o, tlt_err *er
   tlt_model_info info;
   tlt_model_info_get(p->model, &info);
   size_t count = tlt_dataset_count(p->data);
-  tlt_problem_set_options po = {.to = o->limit && (size_t)o->limit < count ? (size_t)o->limit : count,
-                                .chat = o->chat,
-                                .max_positions = info.max_positions,
-                                .name = o->data};
+  tlt_problem_set_options po = {
+      .to = o->limit && (size_t)o->limit < count ? (size_t)o->limit : count,
+      .chat = o->chat,
+      .max_positions = info.max_positions,
+      .name = o->data};
   tlt_status s = tlt_problem_set_open(p->data, p->tokenizer, &po, &p->problems, err);
   tlt_reward_options r = {.verifier = tlt_dataset_verifier(p->data), .workers = 1, .timeout_s = 30};
   if (s == TLT_OK) s = tlt_reward_open(&r, &p->reward, err);
   if (s != TLT_OK) return s;
   int64_t longest = (int64_t)p->problems.longest + o->max_tokens;
   int64_t rows = (int64_t)p->problems.n * o->samples;
-  tlt_engine_options eo = {.batch = rows < o->batch ? (int)rows : o->batch,
-                           .max_positions = (int)(longest < info.max_positions ? longest : info.max_positions),
-                           .seed = o->seed};
+  tlt_engine_options eo = {
+      .batch = rows < o->batch ? (int)rows : o->batch,
+      .max_positions = (int)(longest < info.max_positions ? longest : info.max_positions),
+      .seed = o->seed};
   return tlt_engine_create(p->model, p->tokenizer, &eo, &p->engine, err);
 }
 
@@ -51,7 +53,8 @@ static void close_parts(parts *p) {
 }
 
 tlt_status tlt_eval_model(const tlt_eval_options *o,
-                          void (*progress)(void *context, int64_t done, int64_t total, int64_t tokens),
+                          void (*progress)(void *context, int64_t done, int64_t total,
+                                           int64_t tokens),
                           tlt_eval_report *out, tlt_err *err) {
   *out = (tlt_eval_report){0};
   parts p = {0};
@@ -78,4 +81,6 @@ tlt_status tlt_eval_model(const tlt_eval_options *o,
   return s;
 }
 
-void tlt_eval_report_free(tlt_eval_report *r) { tlt_eval_result_free(&r->result); }
+void tlt_eval_report_free(tlt_eval_report *r) {
+  tlt_eval_result_free(&r->result);
+}

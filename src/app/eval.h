@@ -23,7 +23,8 @@ typedef struct tlt_eval_report {
 
 /* progress as in tlt_rollout_job (may be NULL). */
 tlt_status tlt_eval_model(const tlt_eval_options *o,
-                          void (*progress)(void *context, int64_t done, int64_t total, int64_t tokens),
+                          void (*progress)(void *context, int64_t done, int64_t total,
+                                           int64_t tokens),
                           tlt_eval_report *out, tlt_err *err);
 void tlt_eval_report_free(tlt_eval_report *r);
 

@@ -22,7 +22,7 @@ typedef struct job {
   const tlt_generate_hooks *hooks;
   finished *slot; /* [prompts x n] */
   int64_t total, done, written, tokens;
-  int submitted; /* prompts handed to the engine */
+  int submitted;     /* prompts handed to the engine */
   tlt_status status; /* first failure inside the callback */
   tlt_err *err;
 } job;
@@ -147,8 +147,8 @@ tlt_status tlt_generate(tlt_model *m, const tlt_tokenizer *t, const tlt_prompts 
   double start = tlt_now();
   if (s == TLT_OK) s = run(&j, e);
   if (s == TLT_OK) {
-    *stats = (tlt_generate_stats){
-        .samples = j.total, .tokens = j.tokens, .seconds = tlt_now() - start};
+    *stats =
+        (tlt_generate_stats){.samples = j.total, .tokens = j.tokens, .seconds = tlt_now() - start};
     tlt_engine_stats_get(e, &stats->engine);
     for (int i = 0; i < prompts->count; i++) stats->prompt_tokens += prompts->at[i].n_tokens;
   }

@@ -17,7 +17,8 @@ static tlt_status encode_text(const tlt_tokenizer *t, const char *text, size_t n
     s = tlt_tokenizer_encode(t, text, n, false, &p->tokens, &count, err);
   }
   p->n_tokens = (int)count;
-  if (s == TLT_OK && count == 0) return tlt_fail(err, TLT_EDATA, "prompt: got no tokens, expected at least one");
+  if (s == TLT_OK && count == 0)
+    return tlt_fail(err, TLT_EDATA, "prompt: got no tokens, expected at least one");
   return s;
 }
 
@@ -48,7 +49,8 @@ static tlt_status encode_messages(const tlt_tokenizer *t, const json_t *array, t
     m[i].content = json_string_value(json_object_get(item, "content"));
     if (m[i].role && m[i].content) continue;
     tlt_free(m);
-    return tlt_fail(err, TLT_EDATA, "prompt[%zu]: expected an object with role and content texts", i);
+    return tlt_fail(err, TLT_EDATA, "prompt[%zu]: expected an object with role and content texts",
+                    i);
   }
   tlt_status s = tlt_chat_encode(t, m, n, true, &p->tokens, &count, err);
   p->n_tokens = (int)count;
@@ -69,7 +71,7 @@ static tlt_status encode_line(const tlt_tokenizer *t, const json_t *line, bool c
   if (!json_is_array(prompt) || json_array_size(prompt) == 0)
     return tlt_fail(err, TLT_EDATA, "prompt: expected a text, messages or token ids");
   return json_is_object(json_array_get(prompt, 0)) ? encode_messages(t, prompt, p, err)
-                                                    : encode_ids(t, prompt, p, err);
+                                                   : encode_ids(t, prompt, p, err);
 }
 
 static tlt_status grow(tlt_prompts *out, int *capacity, tlt_err *err) {
@@ -84,8 +86,8 @@ static tlt_status grow(tlt_prompts *out, int *capacity, tlt_err *err) {
   return TLT_OK;
 }
 
-tlt_status tlt_prompts_of_text(const tlt_tokenizer *t, const char *text, bool chat, tlt_prompts *out,
-                               tlt_err *err) {
+tlt_status tlt_prompts_of_text(const tlt_tokenizer *t, const char *text, bool chat,
+                               tlt_prompts *out, tlt_err *err) {
   *out = (tlt_prompts){0};
   int capacity = 0;
   tlt_status s = grow(out, &capacity, err);
@@ -99,8 +101,8 @@ tlt_status tlt_prompts_of_text(const tlt_tokenizer *t, const char *text, bool ch
   return s;
 }
 
-tlt_status tlt_prompts_of_file(const tlt_tokenizer *t, const char *path, bool chat, tlt_prompts *out,
-                               tlt_err *err) {
+tlt_status tlt_prompts_of_file(const tlt_tokenizer *t, const char *path, bool chat,
+                               tlt_prompts *out, tlt_err *err) {
   *out = (tlt_prompts){0};
   tlt_jsonl *lines = NULL;
   int capacity = 0;

@@ -23,13 +23,14 @@ typedef struct tlt_prompts {
 } tlt_prompts;
 
 /* One prompt with id "0". chat: through the chat template as a user message. */
-tlt_status tlt_prompts_of_text(const tlt_tokenizer *t, const char *text, bool chat, tlt_prompts *out,
-                               tlt_err *err);
+tlt_status tlt_prompts_of_text(const tlt_tokenizer *t, const char *text, bool chat,
+                               tlt_prompts *out, tlt_err *err);
 
 /* {"id"?, "prompt": text | [{"role","content"}...] | [ids]} lines. Texts go through the chat
- * template with chat; messages always do; ids are taken as they are. Errors: TLT_EDATA file:line. */
-tlt_status tlt_prompts_of_file(const tlt_tokenizer *t, const char *path, bool chat, tlt_prompts *out,
-                               tlt_err *err);
+ * template with chat; messages always do; ids are taken as they are. Errors: TLT_EDATA file:line.
+ */
+tlt_status tlt_prompts_of_file(const tlt_tokenizer *t, const char *path, bool chat,
+                               tlt_prompts *out, tlt_err *err);
 
 void tlt_prompts_free(tlt_prompts *p);
 

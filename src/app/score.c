@@ -57,7 +57,8 @@ static tlt_status score_line(tlt_model *m, const tlt_json_node *line, int vocab,
   float *logprobs = tlt_calloc((size_t)tokens->n + 1, sizeof *logprobs);
   if (!logprobs) return tlt_fail_nomem(err, "log-probabilities", (size_t)tokens->n * 4);
   if (tokens->n) {
-    s = tlt_model_score(m, prompt->at, prompt->n, tokens->at, tokens->n, temperature, logprobs, err);
+    s = tlt_model_score(m, prompt->at, prompt->n, tokens->at, tokens->n, temperature, logprobs,
+                        err);
     if (s != TLT_OK) tlt_fail_prefix(err, "%s:%ld", line->file, line->line);
   }
   if (s == TLT_OK) s = write_logprobs(out, logprobs, tokens->n, err);

@@ -27,17 +27,20 @@ typedef struct run {
   tlt_sft_summary *summary;
 } run;
 
-/* ---- one step --------------------------------------------------------------------------------- */
+/* ---- one step ---------------------------------------------------------------------------------
+ */
 
 static tlt_status accumulate(run *r, tlt_sft_loss *loss, tlt_err *err) {
   tlt_sft_batch *b = &r->batch;
   for (int i = 0; i < b->n; i++) r->length[i] = b->cu[i + 1] - b->cu[i];
-  int micros = tlt_pack_micro(r->length, NULL, b->n, (int)r->config.gradient.micro_tokens, r->first);
+  int micros =
+      tlt_pack_micro(r->length, NULL, b->n, (int)r->config.gradient.micro_tokens, r->first);
   for (int i = 0; i < micros; i++) {
     int from = r->first[i], n = r->first[i + 1] - from;
     for (int j = 0; j <= n; j++) r->cu[j] = b->cu[from + j] - b->cu[from];
     tlt_micro micro = {n, b->tokens + b->cu[from], r->cu, b->prompt + from, 1.0f};
-    tlt_status s = tlt_trainer_accumulate(r->m.trainer, &micro, tlt_loss_sft, loss, NULL, NULL, NULL, err);
+    tlt_status s =
+        tlt_trainer_accumulate(r->m.trainer, &micro, tlt_loss_sft, loss, NULL, NULL, NULL, err);
     if (s != TLT_OK) return s;
   }
   return TLT_OK;
@@ -47,16 +50,20 @@ static tlt_status optimize(run *r, int64_t targets, tlt_err *err) {
   const tlt_conf_optimizer *o = &r->config.optimizer;
   r->lr = (double)tlt_schedule((tlt_schedule_kind)o->schedule, (float)o->lr, (long)r->step,
                                (long)o->warmup, (long)r->steps);
-  tlt_adamw how = {.lr = (float)r->lr, .beta1 = (float)o->betas[0], .beta2 = (float)o->betas[1],
-                   .eps = (float)o->eps, .weight_decay = (float)o->weight_decay,
+  tlt_adamw how = {.lr = (float)r->lr,
+                   .beta1 = (float)o->betas[0],
+                   .beta2 = (float)o->betas[1],
+                   .eps = (float)o->eps,
+                   .weight_decay = (float)o->weight_decay,
                    .clip_norm = (float)o->clip_norm};
   tlt_step_result result;
-  tlt_status s = tlt_trainer_step(r->m.trainer, targets ? 1.0f / (float)targets : 0, &how, &result, err);
+  tlt_status s =
+      tlt_trainer_step(r->m.trainer, targets ? 1.0f / (float)targets : 0, &how, &result, err);
   if (s != TLT_OK) return s;
   r->grad_norm = (double)result.grad_norm;
   if (result.skipped)
-    return tlt_fail(err, TLT_ENUMERIC, "step %lld: %s: gradient is not finite", (long long)r->step + 1,
-                    result.bad_param);
+    return tlt_fail(err, TLT_ENUMERIC, "step %lld: %s: gradient is not finite",
+                    (long long)r->step + 1, result.bad_param);
   return TLT_OK;
 }
 
@@ -83,10 +90,15 @@ static void show(run *r, int64_t tokens, double seconds, bool evaluated) {
   tlt_sft_summary *s = r->summary;
   double now = (double)tokens / seconds;
   r->rate = r->rate > 0 ? 0.9 * r->rate + 0.1 * now : now;
-  tlt_sft_progress p = {.step = r->step, .steps = r->steps, .samples = r->step * r->config.data.batch,
-                        .tokens = s->tokens, .loss = r->loss, .rate = r->rate,
+  tlt_sft_progress p = {.step = r->step,
+                        .steps = r->steps,
+                        .samples = r->step * r->config.data.batch,
+                        .tokens = s->tokens,
+                        .loss = r->loss,
+                        .rate = r->rate,
                         .eval_accuracy = evaluated ? r->eval_accuracy : -1};
-  p.left = (tlt_now() - r->start) / (double)(r->step - r->start_step) * (double)(r->steps - r->step);
+  p.left =
+      (tlt_now() - r->start) / (double)(r->step - r->start_step) * (double)(r->steps - r->step);
   if (r->hooks && r->hooks->progress) r->hooks->progress(r->hooks->context, &p);
 }
 
@@ -115,7 +127,8 @@ static tlt_status one_step(run *r, tlt_err *err) {
   int n = (int)r->config.data.batch;
   tlt_sft_loss loss = {0};
   tlt_eval_result eval = {0};
-  tlt_status s = tlt_sft_batch_load(&r->m.stream, (uint64_t)r->step * (uint64_t)n, n, &r->batch, err);
+  tlt_status s =
+      tlt_sft_batch_load(&r->m.stream, (uint64_t)r->step * (uint64_t)n, n, &r->batch, err);
   if (s == TLT_OK) s = accumulate(r, &loss, err);
   if (s == TLT_OK) s = optimize(r, r->batch.targets, err);
   if (s != TLT_OK) return s;
@@ -135,7 +148,8 @@ static tlt_status one_step(run *r, tlt_err *err) {
   return s;
 }
 
-/* ---- the run ----------------------------------------------------------------------------------- */
+/* ---- the run -----------------------------------------------------------------------------------
+ */
 
 static tlt_status set_status(run *r, const char *state, int exit_code, const char *reason) {
   tlt_run_status status = {state, r->step, r->steps, exit_code, reason};
@@ -145,8 +159,7 @@ static tlt_status set_status(run *r, const char *state, int exit_code, const cha
 static tlt_status save(run *r, tlt_err *err) {
   if (r->saved_step == r->step) return TLT_OK;
   tlt_status s = tlt_metrics_jsonl.sync(r->metrics, err);
-  if (s == TLT_OK)
-    s = tlt_sft_checkpoint_save(&r->dir, &r->m, &r->config, r->step, err);
+  if (s == TLT_OK) s = tlt_sft_checkpoint_save(&r->dir, &r->m, &r->config, r->step, err);
   if (s == TLT_OK) r->saved_step = r->step;
   return s;
 }
@@ -154,7 +167,8 @@ static tlt_status save(run *r, tlt_err *err) {
 static tlt_status stopped(run *r, const char *config_path, tlt_err *err) {
   tlt_status s = save(r, err);
   if (s != TLT_OK) return s;
-  return tlt_fail(err, TLT_ESTOPPED, "stopped after step %lld of %lld; go on with: tlt sft %s --run %s --resume",
+  return tlt_fail(err, TLT_ESTOPPED,
+                  "stopped after step %lld of %lld; go on with: tlt sft %s --run %s --resume",
                   (long long)r->step, (long long)r->steps, config_path, r->dir.path);
 }
 

@@ -9,10 +9,10 @@
 
 typedef struct tlt_sft_progress {
   int64_t step, steps, samples, tokens; /* so far, this process */
-  double loss;          /* nats per target of the last step */
-  double rate;          /* tokens per second, lately */
-  double left;          /* seconds */
-  double eval_accuracy; /* below 0: not evaluated at this step */
+  double loss;                          /* nats per target of the last step */
+  double rate;                          /* tokens per second, lately */
+  double left;                          /* seconds */
+  double eval_accuracy;                 /* below 0: not evaluated at this step */
   bool evaluating;
 } tlt_sft_progress;
 

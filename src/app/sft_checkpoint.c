@@ -27,11 +27,11 @@ static json_t *state_json(tlt_sft_model *m, const tlt_sft_config *c, int64_t ste
   tlt_text text = {0};
   tlt_yaml_write(&tlt_sft_schema, c, false, &text);
   identity id = identity_of(m, c);
-  json_t *state = text.failed ? NULL
-                              : json_pack("{s:I, s:I, s:s, s:s}", "step", (json_int_t)step,
-                                          "optimizer_steps", (json_int_t)tlt_trainer_steps(m->trainer),
-                                          "numerics", tlt_numerics_name(m->model->kernels->numerics),
-                                          "config", text.data);
+  json_t *state =
+      text.failed ? NULL
+                  : json_pack("{s:I, s:I, s:s, s:s}", "step", (json_int_t)step, "optimizer_steps",
+                              (json_int_t)tlt_trainer_steps(m->trainer), "numerics",
+                              tlt_numerics_name(m->model->kernels->numerics), "config", text.data);
   for (int i = 0; state && i < 3; i++)
     json_object_set_new(state, identity_names[i], json_string(id.value[i]));
   tlt_text_free(&text);
@@ -53,7 +53,8 @@ tlt_status tlt_sft_checkpoint_save(const tlt_rundir *dir, tlt_sft_model *m, cons
   return s;
 }
 
-/* ---- resume ------------------------------------------------------------------------------------ */
+/* ---- resume ------------------------------------------------------------------------------------
+ */
 
 typedef struct differences {
   int count;
@@ -74,12 +75,13 @@ static tlt_status check_config(const json_t *state, const tlt_sft_config *c, con
   tlt_sft_config before;
   differences list = {0};
   if (!text) return tlt_fail(err, TLT_ECHECKPOINT, "%s: state.config: missing", path);
-  tlt_status s = tlt_yaml_parse(&tlt_sft_schema, text, strlen(text), path, NULL, 0, &before, NULL, err);
+  tlt_status s =
+      tlt_yaml_parse(&tlt_sft_schema, text, strlen(text), path, NULL, 0, &before, NULL, err);
   if (s != TLT_OK) return s;
   s = tlt_yaml_diff(&tlt_sft_schema, &before, c, note, &list, err);
   if (s == TLT_OK && c->steps < before.steps)
-    s = tlt_fail(err, TLT_ECHECKPOINT, "%s: steps: was %lld, is %lld, expected at least as many", path,
-                 (long long)before.steps, (long long)c->steps);
+    s = tlt_fail(err, TLT_ECHECKPOINT, "%s: steps: was %lld, is %lld, expected at least as many",
+                 path, (long long)before.steps, (long long)c->steps);
   tlt_sft_config_free(&before);
   if (s != TLT_OK || !list.count) return s;
   return tlt_fail(err, TLT_ECHECKPOINT, "%s: the configuration differs: %s", path, list.text);
@@ -91,10 +93,13 @@ static tlt_status check_identity(const json_t *state, const identity *id, tlt_re
     const char *was = json_string_value(json_object_get(state, identity_names[i]));
     if (was && !strcmp(was, id->value[i])) continue;
     if (how != TLT_RESUME_CHANGED)
-      return tlt_fail(err, TLT_ECHECKPOINT, "%s: %s: was %.16s, is %.16s (--resume=changed accepts it)",
-                      path, identity_names[i], was ? was : "missing", id->value[i]);
-    tlt_log_write(TLT_LOG_WARN, "%s differs from the checkpoint's: the run is no longer a bitwise "
-                  "continuation", identity_names[i]);
+      return tlt_fail(err, TLT_ECHECKPOINT,
+                      "%s: %s: was %.16s, is %.16s (--resume=changed accepts it)", path,
+                      identity_names[i], was ? was : "missing", id->value[i]);
+    tlt_log_write(TLT_LOG_WARN,
+                  "%s differs from the checkpoint's: the run is no longer a bitwise "
+                  "continuation",
+                  identity_names[i]);
   }
   return TLT_OK;
 }
@@ -111,8 +116,9 @@ static tlt_status restore(tlt_ckpt_reader *reader, const char *path, tlt_sft_mod
   return s;
 }
 
-tlt_status tlt_sft_checkpoint_resume(const tlt_rundir *dir, tlt_sft_model *m, const tlt_sft_config *c,
-                                     tlt_resume how, int64_t *step, tlt_err *err) {
+tlt_status tlt_sft_checkpoint_resume(const tlt_rundir *dir, tlt_sft_model *m,
+                                     const tlt_sft_config *c, tlt_resume how, int64_t *step,
+                                     tlt_err *err) {
   int64_t newest = -1;
   char path[TLT_PATH_MAX];
   tlt_ckpt_reader *reader = NULL;

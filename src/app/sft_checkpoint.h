@@ -11,7 +11,8 @@ tlt_status tlt_sft_checkpoint_save(const tlt_rundir *dir, tlt_sft_model *m, cons
 /* Restore the newest checkpoint into m; *step is its step, 0 when the run had saved none yet.
  * TLT_ECHECKPOINT: damaged (unless last-good finds an older one), or the configuration, data or
  * numerics differ where they must not (the list of differences; changed accepts the last two). */
-tlt_status tlt_sft_checkpoint_resume(const tlt_rundir *dir, tlt_sft_model *m, const tlt_sft_config *c,
-                                     tlt_resume how, int64_t *step, tlt_err *err);
+tlt_status tlt_sft_checkpoint_resume(const tlt_rundir *dir, tlt_sft_model *m,
+                                     const tlt_sft_config *c, tlt_resume how, int64_t *step,
+                                     tlt_err *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* Configuration of `tlt sft`: supervised fine-tuning on prompts and completions. Shares sections with
- * `tlt train` (rl/sections.h). */
+/* Configuration of `tlt sft`: supervised fine-tuning on prompts and completions. Shares sections
+ * with `tlt train` (rl/sections.h). */
 #ifndef TLT_APP_SFT_CONFIG_H
 #define TLT_APP_SFT_CONFIG_H
 
@@ -22,7 +22,7 @@ typedef struct tlt_conf_sft_data {
   char *verifier; /* for evaluation problems of eval.file */
   bool chat;      /* prompts become a user message of the chat template */
   int64_t epochs;
-  int64_t batch; /* samples per optimizer step */
+  int64_t batch;      /* samples per optimizer step */
   int64_t max_tokens; /* longer samples (prompt and completion) are left out and counted */
 } tlt_conf_sft_data;
 

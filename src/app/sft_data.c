@@ -9,15 +9,16 @@
 tlt_status tlt_sft_source_open(const tlt_conf_sft_data *c, tlt_sft_source *out, tlt_err *err) {
   *out = (tlt_sft_source){0};
   if (c->file) {
-    tlt_status s = tlt_dataset_load(c->file, TLT_NEED_COMPLETION, TLT_VERIFY_EXACT, &out->file, err);
+    tlt_status s =
+        tlt_dataset_load(c->file, TLT_NEED_COMPLETION, TLT_VERIFY_EXACT, &out->file, err);
     if (s == TLT_OK) out->count = tlt_dataset_count(out->file);
     return s;
   }
   out->room = tlt_malloc(sizeof *out->room);
   if (!out->room) return tlt_fail_nomem(err, "task texts", sizeof *out->room);
   out->count = (size_t)c->count;
-  tlt_status s = tlt_task_open_options(c->task, c->options, TLT_SPLIT_TRAIN, (uint32_t)c->seed, true,
-                                       &out->task, err);
+  tlt_status s = tlt_task_open_options(c->task, c->options, TLT_SPLIT_TRAIN, (uint32_t)c->seed,
+                                       true, &out->task, err);
   if (s != TLT_OK) tlt_sft_source_close(out);
   return s;
 }
@@ -53,7 +54,8 @@ void tlt_sft_source_hash(const tlt_sft_source *s, const tlt_conf_sft_data *c, ch
 
 static tlt_status encode_prompt(const tlt_sft_stream *s, const tlt_problem *p, int32_t **ids,
                                 size_t *n, tlt_err *err) {
-  if (!p->prompt) return tlt_chat_encode(s->tokenizer, p->messages, p->n_messages, true, ids, n, err);
+  if (!p->prompt)
+    return tlt_chat_encode(s->tokenizer, p->messages, p->n_messages, true, ids, n, err);
   if (!s->chat)
     return tlt_tokenizer_encode(s->tokenizer, p->prompt, p->prompt_bytes, false, ids, n, err);
   tlt_message m = {"user", p->prompt};
@@ -106,14 +108,12 @@ static tlt_status load_item(tlt_sft_stream *s, size_t index, tlt_sft_batch *b, t
   if (status != TLT_OK) return status;
   status = encode_prompt(s, &p, &prompt, &n_prompt, err);
   if (status == TLT_OK)
-    status = tlt_tokenizer_encode(s->tokenizer, p.completion, p.completion_bytes, false, &completion,
-                                  &n_completion, err);
+    status = tlt_tokenizer_encode(s->tokenizer, p.completion, p.completion_bytes, false,
+                                  &completion, &n_completion, err);
   if (status == TLT_OK && (n_prompt == 0 || n_completion == 0))
     status = tlt_fail(err, TLT_EDATA, "got no tokens, expected a prompt and a completion");
-  if (status == TLT_OK)
-    status = append(s, b, prompt, n_prompt, completion, n_completion, err);
-  else
-    tlt_fail_prefix(err, "sample %s", p.id);
+  if (status == TLT_OK) status = append(s, b, prompt, n_prompt, completion, n_completion, err);
+  else tlt_fail_prefix(err, "sample %s", p.id);
   tlt_free(prompt);
   tlt_free(completion);
   return status;

@@ -1,4 +1,5 @@
-/* Samples of supervised fine-tuning: prompt and completion as token ids, in the order of training. */
+/* Samples of supervised fine-tuning: prompt and completion as token ids, in the order of training.
+ */
 #ifndef TLT_APP_SFT_DATA_H
 #define TLT_APP_SFT_DATA_H
 
@@ -41,8 +42,8 @@ typedef struct tlt_sft_stream {
   int max_tokens;
 } tlt_sft_stream;
 
-/* Positions from .. from+n-1 of the order (epoch after epoch). Samples over max_tokens are left out;
- * an empty completion or prompt is TLT_EDATA. */
+/* Positions from .. from+n-1 of the order (epoch after epoch). Samples over max_tokens are left
+ * out; an empty completion or prompt is TLT_EDATA. */
 tlt_status tlt_sft_batch_load(tlt_sft_stream *s, uint64_t from, int n, tlt_sft_batch *b,
                               tlt_err *err);
 void tlt_sft_batch_free(tlt_sft_batch *b);

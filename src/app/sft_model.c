@@ -24,8 +24,8 @@ static tlt_status text_of(tlt_sft_source *source, size_t i, char **text, size_t 
   return TLT_OK;
 }
 
-static tlt_status train_tokenizer(tlt_sft_source *source, const tlt_conf_init *init, const char *dir,
-                                  tlt_err *err) {
+static tlt_status train_tokenizer(tlt_sft_source *source, const tlt_conf_init *init,
+                                  const char *dir, tlt_err *err) {
   size_t count = source->count < (size_t)init->texts ? source->count : (size_t)init->texts;
   char **texts = tlt_calloc(count, sizeof *texts);
   size_t *lengths = tlt_calloc(count, sizeof *lengths);
@@ -35,8 +35,8 @@ static tlt_status train_tokenizer(tlt_sft_source *source, const tlt_conf_init *i
   if (s == TLT_OK) s = tlt_dir_make(dir, err);
   const char *const specials[] = {end_of_text};
   if (s == TLT_OK)
-    s = tlt_tokenizer_train((const char *const *)texts, lengths, count, (int)init->vocab, specials, 1,
-                            end_of_text, dir, err);
+    s = tlt_tokenizer_train((const char *const *)texts, lengths, count, (int)init->vocab, specials,
+                            1, end_of_text, dir, err);
   for (size_t i = 0; texts && i < count; i++) tlt_free(texts[i]);
   tlt_free(texts);
   tlt_free(lengths);
@@ -48,8 +48,9 @@ static tlt_status open_tokenizer(tlt_sft_model *m, const tlt_sft_config *c, cons
   char probe[TLT_PATH_MAX];
   bool fresh = c->init.config && !c->init.tokenizer;
   if (fresh) tlt_path_join(m->tokenizer_dir, run, "tokenizer");
-  else snprintf(m->tokenizer_dir, sizeof m->tokenizer_dir, "%s",
-                c->init.config ? c->init.tokenizer : c->common.model);
+  else
+    snprintf(m->tokenizer_dir, sizeof m->tokenizer_dir, "%s",
+             c->init.config ? c->init.tokenizer : c->common.model);
   tlt_path_join(probe, m->tokenizer_dir, "tokenizer.json");
   if (fresh && !tlt_path_exists(probe)) {
     tlt_status s = train_tokenizer(&m->source, &c->init, m->tokenizer_dir, err);
@@ -58,10 +59,11 @@ static tlt_status open_tokenizer(tlt_sft_model *m, const tlt_sft_config *c, cons
   return tlt_tokenizer_open(m->tokenizer_dir, &m->tokenizer, err);
 }
 
-/* ---- weights ---------------------------------------------------------------------------------- */
+/* ---- weights ----------------------------------------------------------------------------------
+ */
 
-static tlt_status create_random(tlt_sft_model *m, const tlt_sft_config *c, const tlt_model_options *o,
-                                tlt_err *err) {
+static tlt_status create_random(tlt_sft_model *m, const tlt_sft_config *c,
+                                const tlt_model_options *o, tlt_err *err) {
   tlt_config config;
   char dir[TLT_PATH_MAX];
   snprintf(dir, sizeof dir, "%s", c->init.config);
@@ -91,19 +93,20 @@ static tlt_status open_weights(tlt_sft_model *m, const tlt_sft_config *c, const 
   tlt_status s = tlt_model_open(c->common.model, &o, &m->model, err);
   if (s == TLT_OK && tlt_tokenizer_vocab(m->tokenizer) > m->model->weights->config.vocab)
     s = tlt_fail(err, TLT_EDATA, "%s: got a tokenizer with %d ids, expected at most %d",
-                 c->common.model, tlt_tokenizer_vocab(m->tokenizer), m->model->weights->config.vocab);
+                 c->common.model, tlt_tokenizer_vocab(m->tokenizer),
+                 m->model->weights->config.vocab);
   return s;
 }
 
-/* ---- evaluation ------------------------------------------------------------------------------- */
+/* ---- evaluation -------------------------------------------------------------------------------
+ */
 
 static tlt_status open_held_back(tlt_sft_model *m, const tlt_sft_config *c, tlt_err *err) {
   tlt_status s = TLT_OK;
   if (c->eval.file) {
     tlt_verifier verifier = TLT_VERIFY_NUMERIC;
     s = tlt_verifier_find(c->data.verifier, &verifier, err);
-    if (s == TLT_OK)
-      s = tlt_dataset_load(c->eval.file, TLT_NEED_ANSWER, verifier, &m->held, err);
+    if (s == TLT_OK) s = tlt_dataset_load(c->eval.file, TLT_NEED_ANSWER, verifier, &m->held, err);
   } else {
     tlt_task *task = NULL;
     s = tlt_task_open_options(c->data.task, c->data.options, TLT_SPLIT_EVAL, (uint32_t)c->data.seed,
@@ -113,11 +116,10 @@ static tlt_status open_held_back(tlt_sft_model *m, const tlt_sft_config *c, tlt_
   }
   if (s != TLT_OK) return s;
   size_t count = tlt_dataset_count(m->held);
-  tlt_problem_set_options o = {
-      .to = count < (size_t)c->eval.count ? count : (size_t)c->eval.count,
-      .chat = c->data.chat,
-      .max_positions = m->model->weights->config.max_positions,
-      .name = c->eval.file ? c->eval.file : c->data.task};
+  tlt_problem_set_options o = {.to = count < (size_t)c->eval.count ? count : (size_t)c->eval.count,
+                               .chat = c->data.chat,
+                               .max_positions = m->model->weights->config.max_positions,
+                               .name = c->eval.file ? c->eval.file : c->data.task};
   s = tlt_problem_set_open(m->held, m->tokenizer, &o, &m->problems, err);
   tlt_reward_options r = {.verifier = tlt_dataset_verifier(m->held), .workers = 1, .timeout_s = 30};
   if (s == TLT_OK) s = tlt_reward_open(&r, &m->reward, err);
@@ -146,7 +148,8 @@ tlt_status tlt_sft_model_evaluate(tlt_sft_model *m, const tlt_sft_config *c, tlt
   return tlt_evaluate(&job, NULL, out, err);
 }
 
-/* ---- all together ------------------------------------------------------------------------------ */
+/* ---- all together ------------------------------------------------------------------------------
+ */
 
 static tlt_status allocate(tlt_sft_model *m, const tlt_sft_config *c,
                            void (*hook)(void *, const tlt_train_memory *), void *context,
@@ -164,8 +167,10 @@ static tlt_status allocate(tlt_sft_model *m, const tlt_sft_config *c,
   m->memory.engine = m->problems.n ? tlt_engine_bytes(model, &e) : 0;
   m->memory.total = m->memory.weights + m->memory.training + m->memory.engine;
   if (hook) hook(context, &m->memory);
-  tlt_status s = tlt_trainer_create(model->weights, model->kernels, model->pool, &o, &m->trainer, err);
-  if (s == TLT_OK && m->problems.n) s = tlt_engine_create(m->model, m->tokenizer, &e, &m->engine, err);
+  tlt_status s =
+      tlt_trainer_create(model->weights, model->kernels, model->pool, &o, &m->trainer, err);
+  if (s == TLT_OK && m->problems.n)
+    s = tlt_engine_create(m->model, m->tokenizer, &e, &m->engine, err);
   m->stream.max_tokens = o.max_sample;
   return s;
 }

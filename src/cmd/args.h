@@ -27,8 +27,8 @@ typedef struct tlt_arg {
   const char *name; /* without dashes */
   tlt_arg_kind kind;
   void *to;
-  double low, high;     /* INT, NUMBER; low == high == 0: any */
-  const char *value;    /* name of the value in --help */
+  double low, high;  /* INT, NUMBER; low == high == 0: any */
+  const char *value; /* name of the value in --help */
   const char *help;
 } tlt_arg;
 

@@ -14,7 +14,8 @@ static void print_table(const tlt_bench_table *t) {
     const tlt_bench_row *r = &t->row[i];
     char rows[16] = "";
     if (r->rows) snprintf(rows, sizeof rows, "%d", r->rows);
-    printf("%-28s %8s %12.3f %12.3f %12.3f  %s\n", r->what, rows, r->value, r->low, r->high, r->unit);
+    printf("%-28s %8s %12.3f %12.3f %12.3f  %s\n", r->what, rows, r->value, r->low, r->high,
+           r->unit);
   }
 }
 
@@ -53,8 +54,10 @@ static int bench_main(int argc, char **argv) {
   int threads = 0, rounds = 5;
   bool json = false;
   const tlt_arg table[] = {
-      {"model", TLT_ARG_TEXT, &model, 0, 0, "DIR", "model of 'generate' and 'train' (models/tiny-countdown)"},
-      {"numerics", TLT_ARG_TEXT, &numerics, 0, 0, "PATH", "auto, portable, avx512bf16 or amx (auto)"},
+      {"model", TLT_ARG_TEXT, &model, 0, 0, "DIR",
+       "model of 'generate' and 'train' (models/tiny-countdown)"},
+      {"numerics", TLT_ARG_TEXT, &numerics, 0, 0, "PATH",
+       "auto, portable, avx512bf16 or amx (auto)"},
       {"threads", TLT_ARG_INT, &threads, 0, 1024, "N", "threads (0: all cores)"},
       {"rounds", TLT_ARG_INT, &rounds, 1, 64, "N", "rounds; the median is shown (5)"},
       {"json", TLT_ARG_FLAG, &json, 0, 0, NULL, "one JSON object per figure"},

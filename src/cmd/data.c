@@ -62,13 +62,15 @@ static int data_main(int argc, char **argv) {
   const tlt_task_option *options = task ? tlt_task_options(task) : NULL;
   for (; options && options[n].name && n < MAX_TASK_OPTIONS; n++) {
     values[n] = (int)options[n].fallback;
-    table[rows++] = (tlt_arg){options[n].name, TLT_ARG_INT, &values[n], (double)options[n].low,
-                              (double)options[n].high, "N", options[n].help};
+    table[rows++] =
+        (tlt_arg){options[n].name,         TLT_ARG_INT, &values[n],     (double)options[n].low,
+                  (double)options[n].high, "N",         options[n].help};
   }
   char **rest;
   int n_rest;
   tlt_err parse_err = {0};
-  tlt_status parsed = tlt_args_parse(&tlt_cmd_data, table, rows, argc, argv, &rest, &n_rest, &help, &parse_err);
+  tlt_status parsed =
+      tlt_args_parse(&tlt_cmd_data, table, rows, argc, argv, &rest, &n_rest, &help, &parse_err);
   if (parsed == TLT_OK && help) return 0;
   if (s != TLT_OK) return tlt_report_error(&err);
   if (parsed != TLT_OK) return tlt_report_error(&parse_err);

@@ -87,15 +87,20 @@ static tlt_status run(const tlt_eval_options *o, const char *compare, bool json,
 }
 
 static int eval_main(int argc, char **argv) {
-  tlt_eval_options o = {.verifier = "numeric", .samples = 1, .max_tokens = 1024, .batch = 128,
-                        .temperature = 1, .top_p = 1};
+  tlt_eval_options o = {.verifier = "numeric",
+                        .samples = 1,
+                        .max_tokens = 1024,
+                        .batch = 128,
+                        .temperature = 1,
+                        .top_p = 1};
   const char *compare = NULL;
   bool json = false, help;
   int seed = 0;
   const tlt_arg table[] = {
       {"model", TLT_ARG_TEXT, &o.model, 0, 0, "DIR", "Hugging Face model directory"},
       {"data", TLT_ARG_TEXT, &o.data, 0, 0, "FILE", "JSONL lines with prompt and answer"},
-      {"verifier", TLT_ARG_TEXT, &o.verifier, 0, 0, "NAME", "numeric, exact, countdown or math (numeric)"},
+      {"verifier", TLT_ARG_TEXT, &o.verifier, 0, 0, "NAME",
+       "numeric, exact, countdown or math (numeric)"},
       {"compare", TLT_ARG_TEXT, &compare, 0, 0, "DIR", "a second model, paired problem by problem"},
       {"samples", TLT_ARG_INT, &o.samples, 1, 1024, "K", "answers per problem (1)"},
       {"limit", TLT_ARG_INT, &o.limit, 0, 0, "N", "first N problems only (all)"},
@@ -108,7 +113,8 @@ static int eval_main(int argc, char **argv) {
       {"chat", TLT_ARG_FLAG, &o.chat, 0, 0, NULL, "put text prompts through the chat template"},
       {"batch", TLT_ARG_INT, &o.batch, 1, 65536, "N", "sequences decoded at once (128)"},
       {"threads", TLT_ARG_INT, &o.threads, 0, 1024, "N", "threads (0: all cores)"},
-      {"numerics", TLT_ARG_TEXT, &o.numerics, 0, 0, "PATH", "auto, portable, avx512bf16 or amx (auto)"},
+      {"numerics", TLT_ARG_TEXT, &o.numerics, 0, 0, "PATH",
+       "auto, portable, avx512bf16 or amx (auto)"},
       {"json", TLT_ARG_FLAG, &json, 0, 0, NULL, "print JSON, one object per model"},
   };
   tlt_err err = {0};
@@ -126,4 +132,5 @@ static int eval_main(int argc, char **argv) {
 }
 
 const tlt_command tlt_cmd_eval = {"eval", "--model DIR --data FILE.jsonl [options]",
-                                  "accuracy of a model on held-back problems: pass@1, pass@k", eval_main};
+                                  "accuracy of a model on held-back problems: pass@1, pass@k",
+                                  eval_main};

@@ -51,7 +51,8 @@ static void show_memory(void *context, size_t kv_bytes) {
   fprintf(stderr, "memory: engine %.0f MB\n", (double)kv_bytes / 1e6);
 }
 
-static void print_stats(const generate_args *a, const tlt_generate_stats *s, const tlt_model_info *i) {
+static void print_stats(const generate_args *a, const tlt_generate_stats *s,
+                        const tlt_model_info *i) {
   double rate = (double)s->tokens / s->seconds;
   if (!a->json) {
     fprintf(stderr, "%lld samples, %lld tokens in %.2f s: %.1f tokens/s (%s, %d threads)\n",
@@ -140,9 +141,11 @@ static int generate_main(int argc, char **argv) {
   const tlt_arg table[] = {
       {"model", TLT_ARG_TEXT, &a.model, 0, 0, "DIR", "Hugging Face model directory"},
       {"prompt", TLT_ARG_TEXT, &a.prompt, 0, 0, "TEXT", "one prompt"},
-      {"prompts", TLT_ARG_TEXT, &a.prompts, 0, 0, "FILE", "JSONL lines {\"id\", \"prompt\": text, messages or ids}"},
+      {"prompts", TLT_ARG_TEXT, &a.prompts, 0, 0, "FILE",
+       "JSONL lines {\"id\", \"prompt\": text, messages or ids}"},
       {"chat", TLT_ARG_FLAG, &a.chat, 0, 0, NULL, "put text prompts through the chat template"},
-      {"template-file", TLT_ARG_TEXT, &a.template_file, 0, 0, "FILE", "chat template instead of the model's, or 'plain'"},
+      {"template-file", TLT_ARG_TEXT, &a.template_file, 0, 0, "FILE",
+       "chat template instead of the model's, or 'plain'"},
       {"n", TLT_ARG_INT, &a.o.n, 1, 65536, "N", "samples per prompt (1)"},
       {"max-tokens", TLT_ARG_INT, &a.o.max_tokens, 1, 1 << 24, "N", "new tokens at most (256)"},
       {"temperature", TLT_ARG_NUMBER, &a.o.temperature, 0, 100, "T", "below 0.001: greedy (1)"},
@@ -153,10 +156,13 @@ static int generate_main(int argc, char **argv) {
       {"stop", TLT_ARG_LIST, &a.stop, 0, 0, "TEXT", "stop string; may be repeated"},
       {"ignore-eos", TLT_ARG_FLAG, &a.o.ignore_eos, 0, 0, NULL, "go on after end-of-text tokens"},
       {"batch", TLT_ARG_INT, &a.o.batch, 1, 65536, "N", "sequences decoded at once (32)"},
-      {"prefill-chunk", TLT_ARG_INT, &a.o.prefill_chunk, 1, 65536, "N", "prompt rows per step and sequence (512)"},
+      {"prefill-chunk", TLT_ARG_INT, &a.o.prefill_chunk, 1, 65536, "N",
+       "prompt rows per step and sequence (512)"},
       {"threads", TLT_ARG_INT, &a.threads, 0, 1024, "N", "threads (0: all cores)"},
-      {"numerics", TLT_ARG_TEXT, &a.numerics, 0, 0, "PATH", "auto, portable, avx512bf16 or amx (auto)"},
-      {"out", TLT_ARG_TEXT, &a.out, 0, 0, "FILE", "write JSONL, one object per sample, instead of text"},
+      {"numerics", TLT_ARG_TEXT, &a.numerics, 0, 0, "PATH",
+       "auto, portable, avx512bf16 or amx (auto)"},
+      {"out", TLT_ARG_TEXT, &a.out, 0, 0, "FILE",
+       "write JSONL, one object per sample, instead of text"},
       {"json", TLT_ARG_FLAG, &a.json, 0, 0, NULL, "print figures as JSON instead of texts"},
   };
   tlt_err err = {0};

@@ -18,8 +18,9 @@ static const tlt_command *const commands[] = {
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_usage(FILE *to) {
-  fprintf(to, "tlt: reinforcement learning of small reasoning models on CPU servers\n\n"
-              "usage: tlt COMMAND [options]\n\ncommands:\n");
+  fprintf(to,
+          "tlt: reinforcement learning of small reasoning models on CPU servers\n\n"
+          "usage: tlt COMMAND [options]\n\ncommands:\n");
   for (int i = 0; i < N_COMMANDS; i++)
     fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
   fprintf(to, "\n'tlt COMMAND --help' lists a command's options; 'tlt --version' the build.\n");
@@ -46,7 +47,8 @@ static void install_crash_note(void) {
   backtrace(warm, 4); /* loads libgcc now, outside the handler */
   struct sigaction action = {.sa_handler = on_crash, .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
   static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
-  for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) sigaction(signals[i], &action, NULL);
+  for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+    sigaction(signals[i], &action, NULL);
 }
 
 int main(int argc, char **argv) {

@@ -20,7 +20,8 @@ static int score_main(int argc, char **argv) {
       {"out", TLT_ARG_TEXT, &out, 0, 0, "FILE", "JSONL lines {\"logprobs\": [...]}"},
       {"temperature", TLT_ARG_NUMBER, &temperature, 0, 100, "T", "of the softmax (1)"},
       {"threads", TLT_ARG_INT, &threads, 0, 1024, "N", "threads (0: all cores)"},
-      {"numerics", TLT_ARG_TEXT, &numerics, 0, 0, "PATH", "auto, portable, avx512bf16 or amx (auto)"},
+      {"numerics", TLT_ARG_TEXT, &numerics, 0, 0, "PATH",
+       "auto, portable, avx512bf16 or amx (auto)"},
   };
   tlt_err err = {0};
   char **rest;
@@ -40,5 +41,6 @@ static int score_main(int argc, char **argv) {
   return s == TLT_OK ? 0 : tlt_report_error(&err);
 }
 
-const tlt_command tlt_cmd_score = {"score", "--model DIR --in FILE.jsonl --out FILE.jsonl [options]",
+const tlt_command tlt_cmd_score = {"score",
+                                   "--model DIR --in FILE.jsonl --out FILE.jsonl [options]",
                                    "log-probabilities of given answers", score_main};

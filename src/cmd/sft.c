@@ -36,7 +36,8 @@ static void print_summary(const tlt_sft_summary *s) {
   printf("\n%lld steps, %lld tokens in %.0f s (%.0f tokens/s)\n", (long long)s->steps,
          (long long)s->tokens, s->seconds, s->seconds > 0 ? (double)s->tokens / s->seconds : 0);
   printf("  loss       %.4f -> %.4f nats per token\n", s->loss_first, s->loss_last);
-  if (s->dropped) printf("  left out   %lld samples beyond data.max_tokens\n", (long long)s->dropped);
+  if (s->dropped)
+    printf("  left out   %lld samples beyond data.max_tokens\n", (long long)s->dropped);
   if (s->has_eval) {
     printf("  accuracy   %.1f %% (95 %%: %.1f to %.1f)\n", 100 * s->accuracy.value,
            100 * s->accuracy.low, 100 * s->accuracy.high);
@@ -51,19 +52,24 @@ static int sft_main(int argc, char **argv) {
   tlt_arg_list sets = {0};
   const char *resume = NULL;
   const tlt_arg table[] = {
-      {"run", TLT_ARG_TEXT, &o.run, 0, 0, "DIR", "run directory (runs/<name of the configuration>)"},
-      {"threads", TLT_ARG_INT, &o.threads, 0, 1024, "N", "threads (0: all cores; default as configured)"},
+      {"run", TLT_ARG_TEXT, &o.run, 0, 0, "DIR",
+       "run directory (runs/<name of the configuration>)"},
+      {"threads", TLT_ARG_INT, &o.threads, 0, 1024, "N",
+       "threads (0: all cores; default as configured)"},
       {"numerics", TLT_ARG_TEXT, &o.numerics, 0, 0, "PATH", "auto, portable, avx512bf16 or amx"},
-      {"resume", TLT_ARG_MAYBE, &resume, 0, 0, "HOW", "go on with a used run directory; last-good: past a damaged checkpoint; changed: accept other data or another processor"},
-      {"set", TLT_ARG_LIST, &sets, 0, 0, "KEY=VALUE", "override a configuration key; may be repeated"},
+      {"resume", TLT_ARG_MAYBE, &resume, 0, 0, "HOW",
+       "go on with a used run directory; last-good: past a damaged checkpoint; changed: accept "
+       "other data or another processor"},
+      {"set", TLT_ARG_LIST, &sets, 0, 0, "KEY=VALUE",
+       "override a configuration key; may be repeated"},
   };
   tlt_err err = {0};
   char **rest;
   int n_rest;
   bool help;
   tlt_sft_summary summary;
-  tlt_status s = tlt_args_parse(&tlt_cmd_sft, table, sizeof table / sizeof *table, argc, argv, &rest,
-                                &n_rest, &help, &err);
+  tlt_status s = tlt_args_parse(&tlt_cmd_sft, table, sizeof table / sizeof *table, argc, argv,
+                                &rest, &n_rest, &help, &err);
   if (s == TLT_OK && help) return 0;
   if (s == TLT_OK && n_rest != 1)
     s = tlt_fail(&err, TLT_EUSAGE, "expected one configuration file, got %d", n_rest);

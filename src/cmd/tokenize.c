@@ -59,7 +59,11 @@ static tlt_status chat(const tokenize_args *a, const tlt_tokenizer *t, const cha
   size_t count = 1, bytes = 0;
   if (tlt_json_parse(text, n, "", 0, &array, NULL) == TLT_OK && json_is_array(array)) {
     count = json_array_size(array);
-    if (count > MAX_MESSAGES) count = MAX_MESSAGES;
+    if (count > MAX_MESSAGES) {
+      json_decref(array);
+      return tlt_fail(err, TLT_EDATA, "standard input: got %zu messages, expected at most %d",
+                      count, MAX_MESSAGES);
+    }
     for (size_t i = 0; i < count; i++) {
       const json_t *m = json_array_get(array, i);
       messages[i].role = json_string_value(json_object_get(m, "role"));
@@ -102,9 +106,9 @@ static tlt_status run(const tokenize_args *a, tlt_err *err) {
   tlt_status s = tlt_tokenizer_open(a->model, &t, err);
   if (s == TLT_OK) s = tlt_stdin_load(&text, &n, err);
   if (s == TLT_OK)
-    s = a->decode             ? decode(a, t, text, n, err)
+    s = a->decode              ? decode(a, t, text, n, err)
         : a->chat || a->render ? chat(a, t, text, n, err)
-                              : encode(a, t, text, n, err);
+                               : encode(a, t, text, n, err);
   tlt_free(text);
   tlt_tokenizer_close(t);
   return s;
@@ -115,9 +119,12 @@ static int tokenize_main(int argc, char **argv) {
   const tlt_arg table[] = {
       {"model", TLT_ARG_TEXT, &a.model, 0, 0, "DIR", "directory with tokenizer.json"},
       {"decode", TLT_ARG_FLAG, &a.decode, 0, 0, NULL, "a JSON array of ids on stdin becomes text"},
-      {"chat", TLT_ARG_FLAG, &a.chat, 0, 0, NULL, "through the chat template; stdin is a user message, or JSON messages"},
-      {"render", TLT_ARG_FLAG, &a.render, 0, 0, NULL, "print the rendered conversation instead of its ids"},
-      {"special", TLT_ARG_FLAG, &a.special, 0, 0, NULL, "special tokens spelled in the text are special; with --decode: keep them"},
+      {"chat", TLT_ARG_FLAG, &a.chat, 0, 0, NULL,
+       "through the chat template; stdin is a user message, or JSON messages"},
+      {"render", TLT_ARG_FLAG, &a.render, 0, 0, NULL,
+       "print the rendered conversation instead of its ids"},
+      {"special", TLT_ARG_FLAG, &a.special, 0, 0, NULL,
+       "special tokens spelled in the text are special; with --decode: keep them"},
   };
   tlt_err err = {0};
   char **rest;

@@ -16,11 +16,14 @@ static void show_step(const tlt_train_progress *p) {
   tlt_progress_clear();
   char left[32], loss[32] = "no gradient", eval[48] = "";
   if (p->has_loss) snprintf(loss, sizeof loss, "loss %+.4f", p->loss);
-  if (p->eval_accuracy >= 0) snprintf(eval, sizeof eval, "  held-back %.1f %%", 100 * p->eval_accuracy);
-  fprintf(stderr, "step %3lld/%lld  reward %.3f  length %.0f  cut %.1f %%  %s  grad %.3f  %.1f s%s  %s left\n",
-          (long long)p->step, (long long)p->steps, p->reward_mean, p->mean_length,
-          100 * p->clipped_ratio, loss, p->grad_norm, p->seconds, eval,
-          p->left >= 0 ? tlt_progress_time(p->left, left) : "?");
+  if (p->eval_accuracy >= 0)
+    snprintf(eval, sizeof eval, "  held-back %.1f %%", 100 * p->eval_accuracy);
+  fprintf(
+      stderr,
+      "step %3lld/%lld  reward %.3f  length %.0f  cut %.1f %%  %s  grad %.3f  %.1f s%s  %s left\n",
+      (long long)p->step, (long long)p->steps, p->reward_mean, p->mean_length,
+      100 * p->clipped_ratio, loss, p->grad_norm, p->seconds, eval,
+      p->left >= 0 ? tlt_progress_time(p->left, left) : "?");
 }
 
 static void show_progress(void *context, const tlt_train_progress *p) {
@@ -102,11 +105,16 @@ static int train_main(int argc, char **argv) {
   tlt_arg_list sets = {0};
   const char *resume = NULL;
   const tlt_arg table[] = {
-      {"run", TLT_ARG_TEXT, &o.run, 0, 0, "DIR", "run directory (runs/<name of the configuration>)"},
-      {"threads", TLT_ARG_INT, &o.threads, 0, 1024, "N", "threads (0: all cores; default as configured)"},
+      {"run", TLT_ARG_TEXT, &o.run, 0, 0, "DIR",
+       "run directory (runs/<name of the configuration>)"},
+      {"threads", TLT_ARG_INT, &o.threads, 0, 1024, "N",
+       "threads (0: all cores; default as configured)"},
       {"numerics", TLT_ARG_TEXT, &o.numerics, 0, 0, "PATH", "auto, portable, avx512bf16 or amx"},
-      {"resume", TLT_ARG_MAYBE, &resume, 0, 0, "HOW", "go on with a used run directory; last-good: past a damaged checkpoint; changed: accept another model, data or processor"},
-      {"set", TLT_ARG_LIST, &sets, 0, 0, "KEY=VALUE", "override a configuration key; may be repeated"},
+      {"resume", TLT_ARG_MAYBE, &resume, 0, 0, "HOW",
+       "go on with a used run directory; last-good: past a damaged checkpoint; changed: accept "
+       "another model, data or processor"},
+      {"set", TLT_ARG_LIST, &sets, 0, 0, "KEY=VALUE",
+       "override a configuration key; may be repeated"},
   };
   tlt_err err = {0};
   char **rest;
