@@ -178,7 +178,7 @@ static tlt_status write_manifest(const tlt_ckpt_writer *w, json_t *state, tlt_er
                            (json_int_t)w->step, "parts", w->parts, "state", state);
   char *dump = body ? json_dumps(body, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
   tlt_status status =
-      dump ? TLT_OK : tlt_fail(err, TLT_EINTERNAL, "checkpoint state: not JSON, or out of memory");
+      dump ? TLT_OK : tlt_fail(err, TLT_ENOMEM, "out of memory: checkpoint state");
   if (dump) {
     tlt_text_printf(&text, TLT__CKPT_HEAD, (unsigned)tlt_crc32(0, dump, strlen(dump)));
     tlt_text_add(&text, dump);
