@@ -175,11 +175,12 @@ def test_twenty_steps(name, tmp_path):
     start = {k: p.detach().flatten().clone() for k, p in model.named_parameters()}
     micros = make_micros(COMMON["vocab_size"])
     out, rows = run_tool(tmp_path, micros, {"numerics": "portable", "threads": 2, "steps": 20,
-                                            "adamw": "1e-3 0.9 0.95 1e-8 0.1 1.0"})
-    losses, norms, masters = torch_training(model, micros, 20, 1e-3, 0.1, 1.0)
+                                            "adamw": "5e-4 0.9 0.95 1e-8 0.1 1.0"})
+    losses, norms, masters = torch_training(model, micros, 20, 5e-4, 0.1, 1.0)
     assert losses[-1] < 0.9 * losses[0]
     np.testing.assert_allclose(rows[:, 0], losses, rtol=1e-3)
-    np.testing.assert_allclose(rows[:, 1], norms, rtol=1e-2)
+    np.testing.assert_allclose(rows[:4, 1], norms[:4], rtol=1e-4)
+    np.testing.assert_allclose(rows[:, 1], norms, rtol=5e-2)  # amplifies bf16 flips of weights
     got = read_tensors(out, "masters.f32")
     a = torch.cat([got[k] - start[k] for k in sorted(masters)])
     b = torch.cat([masters[k] - start[k] for k in sorted(masters)])
@@ -194,6 +195,6 @@ def test_bits_do_not_depend_on_memory_or_threads(name, tmp_path):
     for threads, memory in [(1, 1024), (2, 0), (3, 1)]:
         out, _ = run_tool(tmp_path, micros, {"numerics": "auto", "threads": threads, "steps": 4,
                                              "activation_mb": memory,
-                                             "adamw": "1e-3 0.9 0.95 1e-8 0.1 1.0"})
+                                             "adamw": "5e-4 0.9 0.95 1e-8 0.1 1.0"})
         outputs.append((out / "masters.f32").read_bytes())
     assert outputs[0] == outputs[1] == outputs[2]
