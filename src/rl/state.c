@@ -18,7 +18,11 @@ void tlt_run_state_free(tlt_run_state *s) {
 static json_t *eval_to_json(const tlt_eval_memory *e) {
   if (!e->right) return json_null();
   json_t *right = json_array();
-  for (size_t i = 0; i < e->n; i++) json_array_append_new(right, json_integer(e->right[i]));
+  for (size_t i = 0; i < e->n; i++)
+    if (json_array_append_new(right, json_integer(e->right[i])) != 0) {
+      json_decref(right);
+      return NULL; /* no memory: json_pack fails on it */
+    }
   return json_pack("{s:o, s:i, s:f}", "right", right, "samples", e->samples, "mean_length",
                    e->mean_length);
 }

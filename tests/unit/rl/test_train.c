@@ -313,6 +313,47 @@ static void test_kill(void **state) {
   }
 }
 
+#ifdef TLT_FAULTS
+/* One injected failure in a child: it must end with the right code, not a crash, and a resume must
+ * give the run that never failed. True when the fault was never reached. */
+static bool train_with_fault(const char *run, const char *fault) {
+  int status = 0;
+  pid_t child = fork();
+  if (child == 0) { /* a new process: faults are counted from its start */
+    setenv("TLT_FAULT", fault, 1);
+    execl("/proc/self/exe", "test_rl_train", "--child", top, run, (char *)NULL);
+    _exit(127);
+  }
+  waitpid(child, &status, 0);
+  if (!WIFEXITED(status)) fail_msg("%s: signal %d", fault, WTERMSIG(status));
+  int code = WEXITSTATUS(status);
+  if (code != 0 && code != 4) fail_msg("%s: exit code %d", fault, code);
+  return code == 0;
+}
+
+static void test_faults(void **state) {
+  static const char *const kinds[] = {"io:%d:ENOSPC", "io:%d:EIO+", "alloc:%d", "short:%d"};
+  (void)state;
+  train_ok("faultless", NULL, 2, TLT_RESUME_NO);
+  for (int kind = 0; kind < 4; kind++) {
+    int runs = 0, n = 1, passed = 0; /* a fault in a heartbeat is passed over, so one pass is no end */
+    for (; passed < 3 && runs < 80; n += 1 + n / 6, runs++) {
+      char run[32], fault[64];
+      snprintf(run, sizeof run, "fault-%d-%d", kind, n);
+      snprintf(fault, sizeof fault, kinds[kind], n);
+      if (train_with_fault(run, fault)) {
+        passed++;
+      } else {
+        passed = 0;
+        train_ok(run, NULL, 2, TLT_RESUME_YES);
+      }
+      assert_same_run("faultless", run);
+    }
+    printf("%s: %d runs, up to %d\n", kinds[kind], runs, n);
+  }
+}
+#endif
+
 typedef struct stopper {
   tlt_stop flags;
   int64_t at;
@@ -467,7 +508,16 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_stop),             cmocka_unit_test(test_resume_refusals),
       cmocka_unit_test(test_bad_starts),       cmocka_unit_test(test_numeric_failure),
       cmocka_unit_test(test_reward_program),
+#ifdef TLT_FAULTS
+      cmocka_unit_test(test_faults),
+#endif
   };
+  if (argc == 4) { /* --child DIR RUN */
+    snprintf(top, sizeof top, "%s", argv[2]);
+    outcome o = train(argv[3], NULL, 2, TLT_RESUME_YES, NULL, NULL);
+    if (o.status != TLT_OK) fprintf(stderr, "%s\n", o.err.text);
+    return tlt_status_exit_code(o.status);
+  }
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, setup, teardown);
 }
