@@ -273,6 +273,9 @@ tlt_status tlt_trainer_create(tlt_weights *w, const tlt_kernels *k, tlt_pool *po
                     "trainer: got micro_tokens %d and max_sample %d, expected at "
                     "least 1",
                     o->micro_tokens, o->max_sample);
+  if (!tlt_backward_of(k))
+    return tlt_fail(err, TLT_EUSAGE, "numerics %s has no training kernels; use portable",
+                    tlt_numerics_name(k->numerics));
   tlt_trainer *t = tlt_calloc_aligned(1, sizeof *t);
   if (!t) return tlt_fail_nomem(err, "trainer", sizeof *t);
   describe(t, w, k, o, tlt_pool_threads(pool));
