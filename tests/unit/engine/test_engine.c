@@ -1,5 +1,6 @@
 /* Generation: the same bits whatever the batch, threads, chunks and sharing; stops, limits, sink.
  * Run alone: build/tests/unit/engine/test_engine */
+#define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 #include "base/mem.h"
 #include "engine/internal.h"
 #include "engine/request.h"
+#include "io/file.h"
 
 enum { PROMPTS = 9, SAMPLES = 5, ALL = PROMPTS * SAMPLES, LONGEST = 150, NEW_TOKENS = 37 };
 
@@ -432,6 +434,62 @@ static void end_token_stops_unless_ignored(void **state) {
   assert_memory_equal(s->logprobs, r->logprobs, (size_t)(cut + 1) * sizeof *s->logprobs);
 }
 
+static tlt_tokenizer *tiny_tokenizer(void) {
+  static const char *texts[] = {"the theme of the thesis then", "a b c 1 2 3"};
+  static const char *specials[] = {"<end>"};
+  const size_t lengths[] = {strlen(texts[0]), strlen(texts[1])};
+  char folder[] = "/tmp/tlt-engine-XXXXXX";
+  tlt_tokenizer *t;
+  tlt_err err = {0};
+  assert_non_null(mkdtemp(folder));
+  if (tlt_tokenizer_train(texts, lengths, 2, 270, specials, 1, "<end>", folder, &err) != TLT_OK || tlt_tokenizer_open(folder, &t, &err) != TLT_OK)
+    fail_msg("%s", err.text);
+  assert_int_equal(tlt_path_remove(folder, NULL), TLT_OK);
+  return t;
+}
+
+/* The stop string is the end of one token and the start of the next. */
+static void stop_string_across_tokens(void **state) {
+  (void)state;
+  static job plain, stopped;
+  tlt_config c = tiny_config(TLT_ARCH_LLAMA);
+  c.vocab = 280; /* a few ids beyond the tokenizer: they have no bytes */
+  tlt_tokenizer *t = tiny_tokenizer();
+  tlt_model *m = tiny_model(&c, "auto", 2);
+  tlt_engine_options o = {.batch = 4, .max_positions = 200, .seed = 3};
+  tlt_engine *e;
+  int32_t prompt[3] = {5, 6, 7};
+  tlt_request r = {.prompt = prompt, .n_prompt = 3, .n_samples = 3, .max_tokens = NEW_TOKENS, .temperature = 1, .top_p = 1};
+  assert_int_equal(tlt_engine_create(m, t, &o, &e, NULL), TLT_OK);
+  assert_int_equal(tlt_engine_submit(e, &r, NULL), TLT_OK);
+  plain = stopped = (job){0};
+  run_engine(&plain, e);
+  int at = 3;
+  char text[3] = {0};
+  for (;; at++) {
+    size_t n1 = 0, n2 = 0;
+    assert_true(at + 1 < NEW_TOKENS);
+    int32_t first = plain.result[1].tokens[at], second = plain.result[1].tokens[at + 1];
+    if (first >= tlt_tokenizer_vocab(t) || second >= tlt_tokenizer_vocab(t)) continue;
+    const char *b1 = tlt_tokenizer_bytes(t, first, &n1), *b2 = tlt_tokenizer_bytes(t, second, &n2);
+    if (!n1 || !n2 || !b1[n1 - 1] || !b2[0]) continue;
+    text[0] = b1[n1 - 1];
+    text[1] = b2[0];
+    break;
+  }
+  const char *stops[2] = {"never seen here", text};
+  r.stop = stops;
+  r.n_stop = 2;
+  assert_int_equal(tlt_engine_submit(e, &r, NULL), TLT_OK);
+  run_engine(&stopped, e);
+  const result *s = &stopped.result[1];
+  assert_true(s->n_tokens <= at + 2 && s->finish == TLT_FINISH_STOP && !s->by_eos);
+  assert_memory_equal(s->tokens, plain.result[1].tokens, (size_t)s->n_tokens * sizeof *s->tokens);
+  tlt_engine_free(e);
+  tlt_model_close(m);
+  tlt_tokenizer_close(t);
+}
+
 /* Against the plain definition: the first prefix that ends with the string. */
 static void stop_strings_match_in_any_cut(void **state) {
   (void)state;
@@ -470,6 +528,7 @@ int main(void) {
       cmocka_unit_test(clearing_frees_everything),
       cmocka_unit_test(sink_sees_every_row_once),
       cmocka_unit_test(end_token_stops_unless_ignored),
+      cmocka_unit_test(stop_string_across_tokens),
       cmocka_unit_test(stop_strings_match_in_any_cut),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
