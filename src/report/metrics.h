@@ -5,9 +5,9 @@
 
 #include "events/metrics.h"
 
-/* RUN/metrics.jsonl. Starting cuts it back to lines whose "step" is at most last_step, together with a
- * line torn by a kill; a whole line that is not an object with an integer "step" is TLT_ECHECKPOINT
- * with its number. Each put is handed to the system at once. */
+/* RUN/metrics.jsonl. Starting cuts it back to lines whose "step" is at most last_step, together
+ * with a line torn by a kill; a whole line that is not an object with an integer "step" is
+ * TLT_ECHECKPOINT with its number. Each put is handed to the system at once. */
 extern const tlt_metrics_sink tlt_metrics_jsonl;
 
 #endif

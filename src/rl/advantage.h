@@ -25,8 +25,8 @@ void tlt_mean_std(const double *x, int n, double *mean, double *std);
 void tlt_advantages(tlt_algorithm algorithm, tlt_scale scale, const double *reward, int n,
                     double batch_std, float *advantage);
 
-/* Length penalty of DAPO (arXiv 2503.14476): 0 up to max_tokens - overlong, then falling linearly to
- * -scale at max_tokens. overlong 0: none. */
+/* Length penalty of DAPO (arXiv 2503.14476): 0 up to max_tokens - overlong, then falling linearly
+ * to -scale at max_tokens. overlong 0: none. */
 double tlt_overlong_penalty(int length, int64_t max_tokens, int64_t overlong, double scale);
 
 #endif

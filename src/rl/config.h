@@ -1,9 +1,9 @@
 /* Configuration of `tlt train`: one struct, one schema table.
  *
  * Sections that `tlt sft` shares are structs of their own, filled by the same rows (sections.h).
- * Every key has a default, printed by the resolved configuration in the run directory. Unknown keys,
- * wrong types and values out of range are TLT_EUSAGE with file and line; rules over several keys are
- * checked by tlt_train_config_check and name the rule. */
+ * Every key has a default, printed by the resolved configuration in the run directory. Unknown
+ * keys, wrong types and values out of range are TLT_EUSAGE with file and line; rules over several
+ * keys are checked by tlt_train_config_check and name the rule. */
 #ifndef TLT_RL_CONFIG_H
 #define TLT_RL_CONFIG_H
 
@@ -33,14 +33,14 @@ typedef enum tlt_too_long { TLT_TOO_LONG_ERROR, TLT_TOO_LONG_DROP } tlt_too_long
 typedef enum tlt_log_rollouts { TLT_LOG_NONE, TLT_LOG_SAMPLE, TLT_LOG_ALL } tlt_log_rollouts;
 
 typedef struct tlt_conf_data {
-  char *task;       /* generator, or NULL */
-  int64_t count;    /* problems to generate */
-  int64_t seed;     /* of the generator */
-  char *file;       /* JSONL, or NULL; exactly one of task and file */
-  char *verifier;   /* of a file */
-  char *options;    /* task options as "name=value,name=value", or NULL */
-  bool chat;        /* plain prompts become one user message under the chat template */
-  int too_long;     /* tlt_too_long: prompts beyond the context */
+  char *task;     /* generator, or NULL */
+  int64_t count;  /* problems to generate */
+  int64_t seed;   /* of the generator */
+  char *file;     /* JSONL, or NULL; exactly one of task and file */
+  char *verifier; /* of a file */
+  char *options;  /* task options as "name=value,name=value", or NULL */
+  bool chat;      /* plain prompts become one user message under the chat template */
+  int too_long;   /* tlt_too_long: prompts beyond the context */
 } tlt_conf_data;
 
 typedef struct tlt_conf_reward {
@@ -94,8 +94,8 @@ extern const tlt_yaml_schema tlt_train_schema;
 
 /* Read the file, apply sets ("a.b=c", may be NULL), fill what the algorithm decides where neither
  * gives it (loss, scale, clip range, max_gen, overlong: docs/configuration.md), and check the rules
- * over several keys: one of data.task and data.file, samples >= 2 where the advantage needs a group,
- * prompts a multiple of minibatches, temperature above 0, overlong below max_tokens.
+ * over several keys: one of data.task and data.file, samples >= 2 where the advantage needs a
+ * group, prompts a multiple of minibatches, temperature above 0, overlong below max_tokens.
  * TLT_EUSAGE names the key and the rule. */
 tlt_status tlt_train_config_load(const char *path, const char *const *sets, int n_sets,
                                  tlt_train_config *out, tlt_err *err);

@@ -1,7 +1,7 @@
 /* How sure an accuracy is.
  *
- * pass@k is the unbiased estimator of arXiv 2107.03374: 1 - C(n - c, k) / C(n, k) for a problem with c
- * right answers of n. Intervals are 95 %: Wilson's for one answer per problem, otherwise the
+ * pass@k is the unbiased estimator of arXiv 2107.03374: 1 - C(n - c, k) / C(n, k) for a problem
+ * with c right answers of n. Intervals are 95 %: Wilson's for one answer per problem, otherwise the
  * percentile bootstrap over problems (answers of one problem are not independent) with 2,000
  * resamples drawn from a fixed stream, so that the same counts give the same interval. */
 #ifndef TLT_RL_INTERVALS_H

@@ -13,7 +13,8 @@ enum { EDGE_STEPS = 10 }; /* steps whose mean stands for the beginning and the e
 #define SHOW_EVERY_S 0.2
 #define BEAT_EVERY_S 30.0
 
-/* ---- progress ----------------------------------------------------------------------------------- */
+/* ---- progress -----------------------------------------------------------------------------------
+ */
 
 static double estimate_left(const tlt_loop *l) {
   const tlt_train_summary *s = l->summary;
@@ -26,8 +27,10 @@ static void beat(tlt_loop *l) {
   double now = tlt_now();
   if (now - l->beat < BEAT_EVERY_S) return;
   l->beat = now;
-  tlt_run_status status = {.state = "running", .step = l->state->step,
-                           .steps = l->session->config->steps, .exit_code = -1};
+  tlt_run_status status = {.state = "running",
+                           .step = l->state->step,
+                           .steps = l->session->config->steps,
+                           .exit_code = -1};
   tlt_rundir_status(l->dir, &status, NULL); /* a missed heartbeat is not worth ending a run */
 }
 
@@ -35,10 +38,16 @@ static void show(tlt_loop *l, int64_t done, int64_t total, int64_t tokens) {
   double now = tlt_now(), seconds = now - l->phase_started;
   if (!l->hooks->progress || (now - l->shown < SHOW_EVERY_S && done > 0)) return;
   l->shown = now;
-  tlt_train_progress p = {.phase = l->phase, .step = l->at_work, .steps = l->session->config->steps,
-                          .done = done, .total = total, .tokens = tokens, .seconds = seconds,
+  tlt_train_progress p = {.phase = l->phase,
+                          .step = l->at_work,
+                          .steps = l->session->config->steps,
+                          .done = done,
+                          .total = total,
+                          .tokens = tokens,
+                          .seconds = seconds,
                           .rate = seconds > 0 ? (double)tokens / seconds : 0,
-                          .left = estimate_left(l), .eval_accuracy = -1};
+                          .left = estimate_left(l),
+                          .eval_accuracy = -1};
   l->hooks->progress(l->hooks->context, &p);
 }
 
@@ -53,7 +62,8 @@ static void begin_phase(tlt_loop *l, tlt_phase phase) {
   show(l, 0, 0, 0);
 }
 
-/* ---- one step ----------------------------------------------------------------------------------- */
+/* ---- one step -----------------------------------------------------------------------------------
+ */
 
 /* What a step measured, for its line of metrics and for people. */
 typedef struct step_record {
@@ -99,8 +109,10 @@ static tlt_status run_rollout(tlt_loop *l, step_record *r, tlt_err *err) {
   const tlt_train_config *c = l->session->config;
   int64_t most = c->rollout.prompts * c->algorithm.max_gen;
   if (l->state->rollout + most > TLT_ROLLOUT_MAX)
-    return tlt_fail(err, TLT_EUSAGE, "rollout index: got %lld prompts handed out, expected at most %lld "
-                    "in a run", (long long)l->state->rollout, (long long)TLT_ROLLOUT_MAX);
+    return tlt_fail(err, TLT_EUSAGE,
+                    "rollout index: got %lld prompts handed out, expected at most %lld "
+                    "in a run",
+                    (long long)l->state->rollout, (long long)TLT_ROLLOUT_MAX);
   begin_phase(l, TLT_PHASE_ROLLOUT);
   tlt_rollout_job job = rollout_job(l);
   tlt_status s = tlt_rollout_run(&job, &r->groups, &r->rollout, err);
@@ -124,12 +136,13 @@ static void dump_failed(const tlt_loop *l, const step_record *r) {
 static tlt_status run_update(tlt_loop *l, step_record *r, tlt_err *err) {
   const tlt_train_config *c = l->session->config;
   begin_phase(l, TLT_PHASE_UPDATE);
-  tlt_update_job job = {.trainer = l->session->trainer,
-                        .reference = l->session->reference,
-                        .config = c,
-                        .schedule_total = c->steps * c->algorithm.updates * c->algorithm.minibatches,
-                        .progress = on_work,
-                        .context = l};
+  tlt_update_job job = {
+      .trainer = l->session->trainer,
+      .reference = l->session->reference,
+      .config = c,
+      .schedule_total = c->steps * c->algorithm.updates * c->algorithm.minibatches,
+      .progress = on_work,
+      .context = l};
   tlt_status s = tlt_update_run(&job, &r->groups, &r->update, err);
   l->summary->seconds_update += r->update.seconds;
   l->summary->trained_tokens += r->update.forward_tokens;
@@ -141,7 +154,8 @@ static tlt_status run_update(tlt_loop *l, step_record *r, tlt_err *err) {
   return s;
 }
 
-/* ---- evaluation --------------------------------------------------------------------------------- */
+/* ---- evaluation ---------------------------------------------------------------------------------
+ */
 
 static bool eval_due(const tlt_loop *l) {
   const tlt_train_config *c = l->session->config;
@@ -182,7 +196,8 @@ static tlt_status run_eval(tlt_loop *l, step_record *r, tlt_err *err) {
   return remember(&r->eval, &l->state->last, err);
 }
 
-/* ---- metrics ------------------------------------------------------------------------------------ */
+/* ---- metrics ------------------------------------------------------------------------------------
+ */
 
 static void put_time(tlt_metrics *m, const tlt_loop *l, const step_record *r) {
   const tlt_rollout_stats *o = &r->rollout;
@@ -261,7 +276,8 @@ static void show_step(tlt_loop *l, const step_record *r) {
   l->hooks->progress(l->hooks->context, &p);
 }
 
-/* ---- saving ------------------------------------------------------------------------------------- */
+/* ---- saving -------------------------------------------------------------------------------------
+ */
 
 static tlt_status save(tlt_loop *l, tlt_err *err) {
   if (l->saved == l->state->step) return TLT_OK;
@@ -285,7 +301,8 @@ static bool save_due(tlt_loop *l) {
          step == c->steps || step == l->state->best_step;
 }
 
-/* ---- the loop ----------------------------------------------------------------------------------- */
+/* ---- the loop -----------------------------------------------------------------------------------
+ */
 
 static tlt_status step(tlt_loop *l, tlt_err *err) {
   const tlt_train_config *c = l->session->config;
@@ -337,13 +354,14 @@ tlt_status tlt_loop_run(tlt_loop *l, tlt_err *err) {
   l->started = tlt_now();
   l->beat = -BEAT_EVERY_S;
   beat(l);
-  if (l->state->step == 0 && c->eval.every > 0 && !(l->stop && l->stop->stop)) s = first_eval(l, err);
+  if (l->state->step == 0 && c->eval.every > 0 && !(l->stop && l->stop->stop))
+    s = first_eval(l, err);
   while (s == TLT_OK && l->state->step < c->steps && !(l->stop && l->stop->stop)) s = step(l, err);
   if (s == TLT_OK && l->state->step > 0) s = save(l, err); /* stopped between two that were due */
   conclude(l);
   if (s != TLT_OK) return s;
   if (l->state->step < c->steps)
-    return tlt_fail(err, TLT_ESTOPPED, "stopped by signal %d after step %lld of %lld", (int)l->stop->stop,
-                    (long long)l->state->step, (long long)c->steps);
+    return tlt_fail(err, TLT_ESTOPPED, "stopped by signal %d after step %lld of %lld",
+                    (int)l->stop->stop, (long long)l->state->step, (long long)c->steps);
   return TLT_OK;
 }

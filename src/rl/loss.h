@@ -6,11 +6,10 @@
  *   surrogate  L_t = -min(r A, clip(r, 1 - low, 1 + high) A)
  *              dL/dl = -r A where the unclipped side is taken, else 0 (gspo: as for
  *              sg(s) pi / sg(pi), that is -s A)
- *   KL         d = l - q:  k1 = d;  k2 = d^2 / 2;  k3 = exp(-d) - 1 + d, with -d clamped to +-20 and k3
- *              to +-10 as verl does; derivative 0 where clamped
- *   loss       L_t + kl * k
- * Weights of tokens: 1, or 1 / length for sequence-mean. The divisor of the whole minibatch
- * (tlt_loss_scale) is applied once to the summed gradient. */
+ *   KL         d = l - q:  k1 = d;  k2 = d^2 / 2;  k3 = exp(-d) - 1 + d, with -d clamped to +-20
+ * and k3 to +-10 as verl does; derivative 0 where clamped loss       L_t + kl * k Weights of
+ * tokens: 1, or 1 / length for sequence-mean. The divisor of the whole minibatch (tlt_loss_scale)
+ * is applied once to the summed gradient. */
 #ifndef TLT_RL_LOSS_H
 #define TLT_RL_LOSS_H
 
@@ -28,16 +27,16 @@ typedef struct tlt_loss_options {
 
 /* Sums over the tokens of one sample, in position order; plain sums, not weighted unless said. */
 typedef struct tlt_loss_sums {
-  double loss;     /* with the token weights of the aggregation */
-  double kl;       /* estimator of the KL to the reference */
-  double old_kl;   /* o - l: KL estimate to the policy that sampled */
-  double ratio;    /* sum of r_t */
+  double loss;       /* with the token weights of the aggregation */
+  double kl;         /* estimator of the KL to the reference */
+  double old_kl;     /* o - l: KL estimate to the policy that sampled */
+  double ratio;      /* sum of r_t */
   int64_t low, high; /* tokens clipped below (A < 0) and above (A > 0) */
-  bool finite;     /* every log-probability and derivative was finite */
+  bool finite;       /* every log-probability and derivative was finite */
 } tlt_loss_sums;
 
-/* logp, old_logp, ref [n] fp32 (ref may be NULL when kl is 0), n >= 1. dlogp [n] is overwritten with
- * the unnormalised derivative. */
+/* logp, old_logp, ref [n] fp32 (ref may be NULL when kl is 0), n >= 1. dlogp [n] is overwritten
+ * with the unnormalised derivative. */
 void tlt_policy_loss(const tlt_loss_options *o, int n, float advantage, const float *logp,
                      const float *old_logp, const float *ref, float *dlogp, tlt_loss_sums *sums);
 

@@ -47,10 +47,11 @@ static tlt_status add(tlt_problem_set *out, const tlt_tokenizer *t,
   } else if (o->drop) {
     out->dropped++;
   } else {
-    s = tlt_fail(err, TLT_EDATA,
-                 "%s: problem %s: got a prompt of %zu tokens, expected fewer than the context of %d "
-                 "(data.too_long: drop leaves such problems out)",
-                 o->name, p->id, n, o->max_positions);
+    s = tlt_fail(
+        err, TLT_EDATA,
+        "%s: problem %s: got a prompt of %zu tokens, expected fewer than the context of %d "
+        "(data.too_long: drop leaves such problems out)",
+        o->name, p->id, n, o->max_positions);
   }
   tlt_free(ids);
   return s;
@@ -67,8 +68,9 @@ tlt_status tlt_problem_set_open(const tlt_dataset *data, const tlt_tokenizer *t,
   if (!out->index || !out->first) s = tlt_fail_nomem(err, "problems", count * 12);
   for (size_t i = o->from; s == TLT_OK && i < o->to; i++) s = add(out, t, o, i, &room, err);
   if (s == TLT_OK && out->n == 0)
-    s = tlt_fail(err, TLT_EDATA, "%s: got no usable problem of %zu (%zu beyond the context of %d tokens)",
-                 o->name, count, out->dropped, o->max_positions);
+    s = tlt_fail(err, TLT_EDATA,
+                 "%s: got no usable problem of %zu (%zu beyond the context of %d tokens)", o->name,
+                 count, out->dropped, o->max_positions);
   if (s != TLT_OK) tlt_problem_set_free(out);
   return s;
 }

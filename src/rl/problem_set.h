@@ -21,8 +21,8 @@ typedef struct tlt_problem_set {
 } tlt_problem_set;
 
 typedef struct tlt_problem_set_options {
-  size_t from, to;   /* range of the dataset */
-  bool chat;         /* a plain prompt becomes one user message; conversations always use the template */
+  size_t from, to; /* range of the dataset */
+  bool chat; /* a plain prompt becomes one user message; conversations always use the template */
   int max_positions; /* a prompt must be shorter, so that one token of answer fits */
   bool drop;         /* leave longer prompts out instead of failing */
   const char *name;  /* of the dataset, for errors */

@@ -12,8 +12,8 @@ typedef struct phase {
   const tlt_rollout_job *job;
   tlt_groups *groups;
   tlt_rollout_stats *stats;
-  int64_t finished; /* answers */
-  int dull;         /* complete groups that are constant or masked */
+  int64_t finished;  /* answers */
+  int dull;          /* complete groups that are constant or masked */
   tlt_status status; /* first failure inside a callback */
   tlt_err *err;
 } phase;
@@ -50,7 +50,8 @@ void tlt_groups_sha256(const tlt_groups *g, char hex[65]) {
  * does not depend on when that became known. */
 static bool may_hand_out(const phase *p) {
   int most = p->job->max_gen * p->job->prompts;
-  return p->groups->n < most && p->groups->n - (p->job->max_gen > 1 ? p->dull : 0) < p->job->prompts;
+  return p->groups->n < most &&
+         p->groups->n - (p->job->max_gen > 1 ? p->dull : 0) < p->job->prompts;
 }
 
 static tlt_status hand_out(phase *p) {
@@ -64,7 +65,8 @@ static tlt_status hand_out(phase *p) {
                    .prompt = set->tokens + set->first[at],
                    .n_prompt = (int)(set->first[at + 1] - set->first[at])};
   g->answer = tlt_calloc((size_t)job->samples, sizeof *g->answer);
-  if (!g->answer) return tlt_fail_nomem(p->err, "answers", (size_t)job->samples * sizeof *g->answer);
+  if (!g->answer)
+    return tlt_fail_nomem(p->err, "answers", (size_t)job->samples * sizeof *g->answer);
   p->groups->n++;
   p->stats->prompt_tokens += g->n_prompt;
   tlt_request r = {.prompt = g->prompt,
@@ -188,7 +190,8 @@ static tlt_status run(phase *p) {
     if (s == TLT_OK) s = advance(p);
     if (s != TLT_OK) return s;
     if (job->progress)
-      job->progress(job->context, p->finished, (int64_t)p->groups->n * job->samples, p->stats->tokens);
+      job->progress(job->context, p->finished, (int64_t)p->groups->n * job->samples,
+                    p->stats->tokens);
   }
 }
 

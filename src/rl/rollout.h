@@ -6,8 +6,8 @@
  * finish.
  *
  * Refill (max_gen > 1): when a group turns out constant in its score, the next index is handed out
- * at once, with never more than `prompts` good or open groups and at most max_gen * prompts indices.
- * Every group that is not constant is kept. */
+ * at once, with never more than `prompts` good or open groups and at most max_gen * prompts
+ * indices. Every group that is not constant is kept. */
 #ifndef TLT_RL_ROLLOUT_H
 #define TLT_RL_ROLLOUT_H
 
@@ -35,10 +35,10 @@ typedef struct tlt_group {
   const tlt_problem *problem; /* owned by the dataset */
   const int32_t *prompt;      /* [n_prompt], owned by the problem set */
   int n_prompt;
-  int scored;    /* answers with a score */
-  bool constant; /* all scores equal: no advantage but by length penalty */
-  bool masked;   /* a score could not be had: not part of anything */
-  bool replaced; /* by refill: not part of the update */
+  int scored;         /* answers with a score */
+  bool constant;      /* all scores equal: no advantage but by length penalty */
+  bool masked;        /* a score could not be had: not part of anything */
+  bool replaced;      /* by refill: not part of the update */
   tlt_answer *answer; /* [samples] */
 } tlt_group;
 
@@ -76,7 +76,7 @@ typedef struct tlt_rollout_job {
 } tlt_rollout_job;
 
 typedef struct tlt_rollout_stats {
-  int64_t tokens, prompt_tokens; /* generated; handed in (shared prompts once) */
+  int64_t tokens, prompt_tokens;  /* generated; handed in (shared prompts once) */
   double seconds, reward_seconds; /* all; waiting for scores with nothing to decode */
 } tlt_rollout_stats;
 

@@ -64,8 +64,9 @@ tlt_status tlt_rundir_open(tlt_rundir *r, const char *path, tlt_resume resume, t
   tlt_path_join(r->config, path, "config.yaml");
   tlt_status s = inspect(path, &r->used, foreign, err);
   if (s == TLT_OK && foreign[0])
-    s = tlt_fail(err, TLT_EUSAGE, "%s: got a directory with %s in it, expected an empty one or a run",
-                 path, foreign);
+    s = tlt_fail(err, TLT_EUSAGE,
+                 "%s: got a directory with %s in it, expected an empty one or a run", path,
+                 foreign);
   r->created = !tlt_path_exists(path);
   if (s == TLT_OK) s = tlt_dir_make(path, err);
   if (s == TLT_OK) s = tlt_lock_acquire(path, &r->lock, err);
@@ -114,8 +115,8 @@ static tlt_status cut_rollouts(const tlt_rundir *r, int64_t last_step, tlt_err *
   return s;
 }
 
-tlt_status tlt_rundir_begin(const tlt_rundir *r, const char *config, size_t bytes, int64_t last_step,
-                            tlt_err *err) {
+tlt_status tlt_rundir_begin(const tlt_rundir *r, const char *config, size_t bytes,
+                            int64_t last_step, tlt_err *err) {
   tlt_status s = tlt_file_store(r->config, config, bytes, err);
   return s == TLT_OK ? cut_rollouts(r, last_step, err) : s;
 }

@@ -32,8 +32,8 @@ void tlt_rundir_discard(tlt_rundir *r);
 
 /* From here on the directory is a run: write config.yaml, remove rollout files of steps above
  * last_step (-1: all). */
-tlt_status tlt_rundir_begin(const tlt_rundir *r, const char *config, size_t bytes, int64_t last_step,
-                            tlt_err *err);
+tlt_status tlt_rundir_begin(const tlt_rundir *r, const char *config, size_t bytes,
+                            int64_t last_step, tlt_err *err);
 
 /* Name of a step's rollout file. */
 void tlt_rundir_rollout_path(const tlt_rundir *r, int64_t step, char out[TLT_PATH_MAX]);

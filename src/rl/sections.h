@@ -9,9 +9,9 @@
 #include "tlt/status.h"
 
 typedef struct tlt_conf_common {
-  char *model;    /* Hugging Face directory */
-  int64_t seed;   /* 0 .. 2^32 - 1 */
-  char *numerics; /* auto, portable, avx512bf16, amx */
+  char *model;     /* Hugging Face directory */
+  int64_t seed;    /* 0 .. 2^32 - 1 */
+  char *numerics;  /* auto, portable, avx512bf16, amx */
   int64_t threads; /* 0: all cores */
 } tlt_conf_common;
 
@@ -21,7 +21,7 @@ typedef struct tlt_conf_eval {
   int64_t samples; /* per problem */
   double temperature;
   int64_t max_tokens; /* 0: as in training */
-  char *file;         /* held-back problems; NULL: split eval of the task, last lines of data.file */
+  char *file; /* held-back problems; NULL: split eval of the task, last lines of data.file */
 } tlt_conf_eval;
 
 typedef struct tlt_conf_optimizer {

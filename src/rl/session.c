@@ -6,7 +6,8 @@
 #include "base/mem.h"
 #include "tasks/task.h"
 
-/* ---- data ------------------------------------------------------------------------------------- */
+/* ---- data -------------------------------------------------------------------------------------
+ */
 
 static tlt_status generate(const tlt_conf_data *d, tlt_split split, size_t count, tlt_dataset **out,
                            tlt_err *err) {
@@ -18,7 +19,8 @@ static tlt_status generate(const tlt_conf_data *d, tlt_split split, size_t count
   return s;
 }
 
-static tlt_status load(const tlt_train_config *c, const char *path, tlt_dataset **out, tlt_err *err) {
+static tlt_status load(const tlt_train_config *c, const char *path, tlt_dataset **out,
+                       tlt_err *err) {
   tlt_verifier verifier = TLT_VERIFY_NUMERIC;
   tlt_status s = tlt_verifier_find(c->data.verifier, &verifier, err);
   if (s != TLT_OK) return tlt_fail_prefix(err, "data.verifier");
@@ -61,12 +63,15 @@ tlt_status tlt_session_open(tlt_session *s, const tlt_train_config *config, tlt_
   if (status == TLT_OK) status = open_reward(s, tlt_dataset_verifier(s->data), err);
   if (status == TLT_OK) status = tlt_tokenizer_open(config->common.model, &s->tokenizer, err);
   if (status == TLT_OK && config->data.chat && !tlt_tokenizer_has_template(s->tokenizer))
-    status = tlt_fail(err, TLT_EDATA, "%s: got a tokenizer without chat template, expected one for "
-                      "data.chat: true", config->common.model);
+    status = tlt_fail(err, TLT_EDATA,
+                      "%s: got a tokenizer without chat template, expected one for "
+                      "data.chat: true",
+                      config->common.model);
   return status;
 }
 
-/* ---- model -------------------------------------------------------------------------------------- */
+/* ---- model --------------------------------------------------------------------------------------
+ */
 
 static tlt_status open_problems(tlt_session *s, tlt_err *err) {
   const tlt_train_config *c = s->config;
@@ -79,8 +84,8 @@ static tlt_status open_problems(tlt_session *s, tlt_err *err) {
                                .name = c->data.file ? c->data.file : c->data.task};
   tlt_status status = tlt_problem_set_open(s->data, s->tokenizer, &o, &s->problems, err);
   if (status == TLT_OK && s->problems.dropped)
-    tlt_log_write(TLT_LOG_WARN, "%s: %zu of %zu prompts are beyond the context and left out", o.name,
-            s->problems.dropped, o.to);
+    tlt_log_write(TLT_LOG_WARN, "%s: %zu of %zu prompts are beyond the context and left out",
+                  o.name, s->problems.dropped, o.to);
   if (status != TLT_OK || !evaluate) return status;
   const tlt_dataset *from = shared ? s->data : s->held;
   o.from = shared ? count - held : 0;
@@ -95,8 +100,10 @@ tlt_status tlt_session_load(tlt_session *s, const char *numerics, int threads, t
   tlt_model_options o = {.numerics = numerics ? numerics : c->common.numerics, .threads = threads};
   tlt_status status = tlt_model_open(c->common.model, &o, &s->model, err);
   if (status == TLT_OK && tlt_tokenizer_vocab(s->tokenizer) > s->model->weights->config.vocab)
-    status = tlt_fail(err, TLT_EDATA, "%s: got a tokenizer with %d ids, expected at most the %d rows "
-                      "of the embedding", c->common.model, tlt_tokenizer_vocab(s->tokenizer),
+    status = tlt_fail(err, TLT_EDATA,
+                      "%s: got a tokenizer with %d ids, expected at most the %d rows "
+                      "of the embedding",
+                      c->common.model, tlt_tokenizer_vocab(s->tokenizer),
                       s->model->weights->config.vocab);
   if (status == TLT_OK) status = open_problems(s, err);
   if (status == TLT_OK)
@@ -104,14 +111,18 @@ tlt_status tlt_session_load(tlt_session *s, const char *numerics, int threads, t
   if (status != TLT_OK) return status;
   s->eval_max_tokens = (int)(c->eval.max_tokens ? c->eval.max_tokens : c->rollout.max_tokens);
   snprintf(s->data_sha256, sizeof s->data_sha256, "%s", tlt_dataset_hash(s->data));
-  snprintf(s->held_sha256, sizeof s->held_sha256, "%s", tlt_dataset_hash(s->held ? s->held : s->data));
+  snprintf(s->held_sha256, sizeof s->held_sha256, "%s",
+           tlt_dataset_hash(s->held ? s->held : s->data));
   tlt_numerics_fingerprint(s->model->kernels, s->fingerprint);
   return tlt_weights_sha256(s->model->weights, s->model_sha256, err);
 }
 
-/* ---- the large allocations ---------------------------------------------------------------------- */
+/* ---- the large allocations ----------------------------------------------------------------------
+ */
 
-static int at_most(int64_t x, int limit) { return x < limit ? (int)x : limit; }
+static int at_most(int64_t x, int limit) {
+  return x < limit ? (int)x : limit;
+}
 
 static tlt_trainer_options trainer_options(const tlt_session *s) {
   const tlt_train_config *c = s->config;
@@ -136,8 +147,9 @@ static tlt_engine_options engine_options(const tlt_session *s) {
                               .seed = (uint32_t)c->common.seed};
 }
 
-static void announce(const tlt_session *s, const tlt_trainer_options *t, const tlt_trainer_options *f,
-                     const tlt_engine_options *e, const tlt_train_hooks *hooks) {
+static void announce(const tlt_session *s, const tlt_trainer_options *t,
+                     const tlt_trainer_options *f, const tlt_engine_options *e,
+                     const tlt_train_hooks *hooks) {
   const tlt_model *m = s->model;
   int threads = tlt_pool_threads(m->pool);
   tlt_train_memory memory = {.weights = m->weights->bytes,

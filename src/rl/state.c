@@ -13,7 +13,8 @@ void tlt_run_state_free(tlt_run_state *s) {
   *s = (tlt_run_state){.best_step = -1};
 }
 
-/* ---- saving ------------------------------------------------------------------------------------- */
+/* ---- saving -------------------------------------------------------------------------------------
+ */
 
 static json_t *eval_to_json(const tlt_eval_memory *e) {
   if (!e->right) return json_null();
@@ -28,15 +29,15 @@ static json_t *eval_to_json(const tlt_eval_memory *e) {
 }
 
 static json_t *state_to_json(const tlt_run_state *state, const tlt_session *s, const char *config) {
-  return json_pack(
-      "{s:I, s:I, s:I, s:f, s:I, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
-      "rollout", (json_int_t)state->rollout, "optimizer_steps",
-      (json_int_t)tlt_trainer_steps(s->trainer), "best_step", (json_int_t)state->best_step,
-      "best_accuracy", state->best_accuracy, "step", (json_int_t)state->step, "first",
-      eval_to_json(&state->first), "last", eval_to_json(&state->last), "weights_sha256",
-      state->weights_sha256, "numerics", tlt_numerics_name(s->model->kernels->numerics),
-      "fingerprint", s->fingerprint, "model_sha256", s->model_sha256, "data_sha256",
-      s->data_sha256, "held_sha256", s->held_sha256, "config", config);
+  return json_pack("{s:I, s:I, s:I, s:f, s:I, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
+                   "rollout", (json_int_t)state->rollout, "optimizer_steps",
+                   (json_int_t)tlt_trainer_steps(s->trainer), "best_step",
+                   (json_int_t)state->best_step, "best_accuracy", state->best_accuracy, "step",
+                   (json_int_t)state->step, "first", eval_to_json(&state->first), "last",
+                   eval_to_json(&state->last), "weights_sha256", state->weights_sha256, "numerics",
+                   tlt_numerics_name(s->model->kernels->numerics), "fingerprint", s->fingerprint,
+                   "model_sha256", s->model_sha256, "data_sha256", s->data_sha256, "held_sha256",
+                   s->held_sha256, "config", config);
 }
 
 tlt_status tlt_state_save_trainer(tlt_ckpt_writer *w, tlt_trainer *t, tlt_err *err) {
@@ -75,7 +76,8 @@ tlt_status tlt_state_save(const tlt_rundir *dir, const tlt_run_state *state, con
   return status;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------------------------------
+ */
 
 /* Bad content of a checkpoint has its own status. */
 static tlt_status damaged(tlt_status s, tlt_err *err) {
@@ -102,7 +104,8 @@ static tlt_status read_eval(const tlt_json_node *top, const char *key, tlt_eval_
     const json_t *x = json_array_get(list.value, i);
     right = json_is_integer(x) ? json_integer_value(x) : -1;
     if (right < 0 || right > samples)
-      return tlt_json_fail(&list, NULL, err, "got a bad count, expected 0 .. %lld", (long long)samples);
+      return tlt_json_fail(&list, NULL, err, "got a bad count, expected 0 .. %lld",
+                           (long long)samples);
     e->right[i] = (int32_t)right;
   }
   return TLT_OK;
@@ -112,8 +115,8 @@ static tlt_status read_state(const tlt_ckpt_reader *r, const char *file, tlt_run
                              tlt_err *err) {
   tlt_json_node top = tlt_json_top(tlt_ckpt_state(r), file, 0);
   const char *sha = NULL, *text = NULL;
-  const char *const texts[] = {"numerics", "fingerprint", "model_sha256", "data_sha256",
-                               "held_sha256", "config"};
+  const char *const texts[] = {"numerics",    "fingerprint", "model_sha256",
+                               "data_sha256", "held_sha256", "config"};
   tlt_status s = tlt_json_int(&top, "step", 0, INT64_MAX, &state->step, err);
   if (s == TLT_OK) s = tlt_json_int(&top, "rollout", 0, TLT_ROLLOUT_MAX, &state->rollout, err);
   if (s == TLT_OK) s = tlt_json_int(&top, "best_step", -1, INT64_MAX, &state->best_step, err);
@@ -132,7 +135,8 @@ tlt_status tlt_state_open(const tlt_rundir *dir, tlt_resume resume, tlt_ckpt_rea
   int64_t step = -1;
   char file[TLT_PATH_MAX];
   *reader = NULL;
-  tlt_status s = tlt_ckpt_latest(dir->checkpoints, &step, resume == TLT_RESUME_LAST_GOOD ? NULL : err);
+  tlt_status s =
+      tlt_ckpt_latest(dir->checkpoints, &step, resume == TLT_RESUME_LAST_GOOD ? NULL : err);
   if (resume == TLT_RESUME_LAST_GOOD && (s == TLT_ECHECKPOINT || (s == TLT_OK && step >= 0)))
     s = tlt_ckpt_last_good(dir->checkpoints, &step, err);
   if (s != TLT_OK || step < 0) return s;
@@ -151,9 +155,12 @@ static const char *text_of(const tlt_ckpt_reader *r, const char *key) {
   return json_string_value(json_object_get(tlt_ckpt_state(r), key)); /* checked by read_state */
 }
 
-const char *tlt_state_numerics(const tlt_ckpt_reader *reader) { return text_of(reader, "numerics"); }
+const char *tlt_state_numerics(const tlt_ckpt_reader *reader) {
+  return text_of(reader, "numerics");
+}
 
-/* ---- may this run go on from there ------------------------------------------------------------- */
+/* ---- may this run go on from there -------------------------------------------------------------
+ */
 
 typedef struct differences {
   tlt_resume resume;
@@ -179,8 +186,8 @@ tlt_status tlt_state_check_config(const tlt_ckpt_reader *reader, const tlt_train
                                   tlt_resume resume, tlt_err *err) {
   tlt_train_config before;
   const char *text = text_of(reader, "config");
-  tlt_status s = tlt_yaml_parse(&tlt_train_schema, text, strlen(text), "configuration of the checkpoint",
-                                NULL, 0, &before, NULL, err);
+  tlt_status s = tlt_yaml_parse(&tlt_train_schema, text, strlen(text),
+                                "configuration of the checkpoint", NULL, 0, &before, NULL, err);
   if (s != TLT_OK) {
     if (s == TLT_EUSAGE && err) err->status = s = TLT_ECHECKPOINT;
     return s;
@@ -214,9 +221,10 @@ tlt_status tlt_state_check_identity(const tlt_ckpt_reader *reader, const tlt_ses
   if (!text[0]) return TLT_OK;
   if (resume != TLT_RESUME_CHANGED)
     return tlt_fail(err, TLT_ECHECKPOINT,
-                    "resume: got other %s than the checkpoint has (--resume=changed accepts that)", text);
-  tlt_log_write(TLT_LOG_WARN, "resuming with other %s: the run is no longer reproducible bit for bit",
-                text);
+                    "resume: got other %s than the checkpoint has (--resume=changed accepts that)",
+                    text);
+  tlt_log_write(TLT_LOG_WARN,
+                "resuming with other %s: the run is no longer reproducible bit for bit", text);
   return TLT_OK;
 }
 
@@ -230,8 +238,9 @@ tlt_status tlt_state_restore(tlt_ckpt_reader *reader, tlt_trainer *t, tlt_err *e
   for (int i = 0; s == TLT_OK && i < 3; i++) {
     s = tlt_ckpt_seek(reader, names[i], &bytes, err);
     if (s == TLT_OK && bytes != want)
-      s = tlt_fail(err, TLT_ECHECKPOINT, "checkpoint: %s: got %llu bytes, expected %llu of this model",
-                   names[i], (unsigned long long)bytes, (unsigned long long)want);
+      s = tlt_fail(err, TLT_ECHECKPOINT,
+                   "checkpoint: %s: got %llu bytes, expected %llu of this model", names[i],
+                   (unsigned long long)bytes, (unsigned long long)want);
     if (s == TLT_OK) s = tlt_ckpt_read(reader, data[i], (size_t)bytes, err);
   }
   if (s == TLT_OK) tlt_trainer_restored(t, steps);

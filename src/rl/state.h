@@ -8,8 +8,8 @@
 #define TLT_RL_STATE_H
 
 #include "io/checkpoint.h"
-#include "rl/rundir.h"
 #include "rl/rollout.h"
+#include "rl/rundir.h"
 #include "rl/session.h"
 
 /* Right answers per held-back problem of one evaluation. */
@@ -21,8 +21,8 @@ typedef struct tlt_eval_memory {
 } tlt_eval_memory;
 
 typedef struct tlt_run_state {
-  int64_t step;    /* RL steps done */
-  int64_t rollout; /* next rollout index: the data position */
+  int64_t step;      /* RL steps done */
+  int64_t rollout;   /* next rollout index: the data position */
   int64_t best_step; /* -1: none */
   double best_accuracy;
   tlt_eval_memory first, last; /* before training; newest */

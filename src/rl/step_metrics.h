@@ -9,11 +9,11 @@
 /* Summary of the answers of a step: all groups handed out, masked ones without reward. */
 typedef struct tlt_answers_summary {
   int64_t answers, tokens, scored; /* scored: answers not masked */
-  double reward_mean, reward_std;  /* std: mean over groups of the standard deviation in the group */
+  double reward_mean, reward_std; /* std: mean over groups of the standard deviation in the group */
   double score_mean, parsed_share, cut_share;
-  double length_mean, length_stopped_mean; /* second: of answers that ended by themselves */
+  double length_mean, length_stopped_mean;        /* second: of answers that ended by themselves */
   int length_min, length_max, p50, p90, p95, p99; /* nearest rank */
-  double logprob_mean; /* per sampled token */
+  double logprob_mean;                            /* per sampled token */
   int constant, replaced, masked;
   double frac_zero_std; /* groups with equal rewards, of those with rewards */
 } tlt_answers_summary;

@@ -13,7 +13,9 @@ tlt_status tlt_resume_find(const char *name, tlt_resume *out, tlt_err *err) {
   if (!name || !*name) *out = TLT_RESUME_YES;
   else if (!strcmp(name, "last-good")) *out = TLT_RESUME_LAST_GOOD;
   else if (!strcmp(name, "changed")) *out = TLT_RESUME_CHANGED;
-  else return tlt_fail(err, TLT_EUSAGE, "--resume: got %s, expected nothing, last-good or changed", name);
+  else
+    return tlt_fail(err, TLT_EUSAGE, "--resume: got %s, expected nothing, last-good or changed",
+                    name);
   return TLT_OK;
 }
 
@@ -32,7 +34,8 @@ typedef struct job {
   double from;
 } job;
 
-/* ---- before anything large --------------------------------------------------------------------- */
+/* ---- before anything large ---------------------------------------------------------------------
+ */
 
 static tlt_status configure(job *j, tlt_err *err) {
   const tlt_train_options *o = j->options;
@@ -44,11 +47,13 @@ static tlt_status configure(job *j, tlt_err *err) {
   if (o->numerics) {
     tlt_free(j->config.common.numerics);
     j->config.common.numerics = tlt_strdup(o->numerics);
-    if (!j->config.common.numerics) return tlt_fail_nomem(err, "configuration", strlen(o->numerics));
+    if (!j->config.common.numerics)
+      return tlt_fail_nomem(err, "configuration", strlen(o->numerics));
   }
   const tlt_conf_rollout *r = &j->config.rollout;
   if (r->top_p < 1 || r->top_k > 0 || r->min_p > 0)
-    tlt_log_write(TLT_LOG_WARN, "rollout.top_p, top_k or min_p is active: gradients are those of the "
+    tlt_log_write(TLT_LOG_WARN,
+                  "rollout.top_p, top_k or min_p is active: gradients are those of the "
                   "unfiltered distribution, not of the one sampled from");
   tlt_rundir_default(run, o->config);
   s = tlt_rundir_open(&j->dir, o->run ? o->run : run, o->resume, err);
@@ -61,7 +66,8 @@ static tlt_status find_checkpoint(job *j, tlt_err *err) {
   if (!j->dir.used) return TLT_OK;
   tlt_status s = tlt_state_open(&j->dir, resume, &j->checkpoint, &j->state, err);
   if (s == TLT_OK && !j->checkpoint)
-    tlt_log_write(TLT_LOG_INFO, "%s has no checkpoint yet: starting from the beginning", j->dir.path);
+    tlt_log_write(TLT_LOG_INFO, "%s has no checkpoint yet: starting from the beginning",
+                  j->dir.path);
   if (s == TLT_OK && j->checkpoint)
     s = tlt_state_check_config(j->checkpoint, &j->config, resume, err);
   return s;
@@ -71,7 +77,8 @@ static bool is_complete(const job *j) {
   return j->checkpoint && j->state.step >= j->config.steps && tlt_rundir_finished(&j->dir);
 }
 
-/* ---- opening --------------------------------------------------------------------------------------- */
+/* ---- opening
+ * --------------------------------------------------------------------------------------- */
 
 /* `auto` means the checkpoint's path where the processor has it. */
 static tlt_status load_model(job *j, tlt_err *err) {
@@ -83,7 +90,8 @@ static tlt_status load_model(job *j, tlt_err *err) {
     if (j->options->resume != TLT_RESUME_CHANGED)
       return tlt_fail(err, TLT_ECHECKPOINT,
                       "resume: got a processor without the checkpoint's numerics path %s "
-                      "(--resume=changed goes on with another)", path);
+                      "(--resume=changed goes on with another)",
+                      path);
     path = NULL;
   }
   return tlt_session_load(&j->session, path, threads, err);
@@ -118,7 +126,8 @@ static tlt_status start(job *j, void **metrics, tlt_err *err) {
   return s;
 }
 
-/* ---- the end ------------------------------------------------------------------------------------- */
+/* ---- the end
+ * ------------------------------------------------------------------------------------- */
 
 static void summarize_eval(job *j) {
   const tlt_eval_memory *a = &j->state.first, *b = &j->state.last;

@@ -14,7 +14,7 @@
 #include "tlt/status.h"
 
 typedef enum tlt_resume {
-  TLT_RESUME_NO,        /* a used run directory is TLT_EUSAGE */
+  TLT_RESUME_NO, /* a used run directory is TLT_EUSAGE */
   TLT_RESUME_YES,
   TLT_RESUME_LAST_GOOD, /* fall back past a damaged checkpoint, said in the log */
   TLT_RESUME_CHANGED    /* accept another model, data or numerics fingerprint, said in the log */
@@ -53,7 +53,7 @@ typedef struct tlt_train_progress {
   double left;         /* estimated seconds to the end of the run; below 0: not known yet */
   /* STEP_DONE */
   double reward_mean, loss, grad_norm, mean_length, clipped_ratio;
-  bool has_loss;       /* false when no group had an advantage */
+  bool has_loss;        /* false when no group had an advantage */
   double eval_accuracy; /* below 0: not evaluated at this step */
 } tlt_train_progress;
 
@@ -76,11 +76,11 @@ typedef struct tlt_share {
 
 /* For the closing table. Valid after TLT_OK and TLT_ESTOPPED. Seconds are of this process. */
 typedef struct tlt_train_summary {
-  bool already_complete; /* nothing was left to do */
+  bool already_complete;                       /* nothing was left to do */
   int64_t steps_done, steps_total, steps_here; /* all, configured, by this process */
   bool has_eval;
-  tlt_share accuracy_first, accuracy_last; /* before and after */
-  tlt_share gain;                          /* paired difference of the two */
+  tlt_share accuracy_first, accuracy_last;    /* before and after */
+  tlt_share gain;                             /* paired difference of the two */
   double eval_length_first, eval_length_last; /* mean tokens of an answer */
   int64_t eval_problems, eval_samples;
   int64_t best_step; /* -1: none */
@@ -98,7 +98,7 @@ typedef struct tlt_train_summary {
 /* Returns TLT_OK when all steps are done and final/ is written (also when that was already so),
  * TLT_ESTOPPED after a signal with a text that says how to go on, or the error's status. stop is
  * usually &tlt_stop_flags; its `save` is cleared when served. hooks and summary may be NULL. */
-tlt_status tlt_train(const tlt_train_options *options, const tlt_train_hooks *hooks,
-                     tlt_stop *stop, tlt_train_summary *summary, tlt_err *err);
+tlt_status tlt_train(const tlt_train_options *options, const tlt_train_hooks *hooks, tlt_stop *stop,
+                     tlt_train_summary *summary, tlt_err *err);
 
 #endif

@@ -9,7 +9,8 @@
 #include "train/pack.h"
 #include "train/schedule.h"
 
-/* ---- advantages ------------------------------------------------------------------------------- */
+/* ---- advantages -------------------------------------------------------------------------------
+ */
 
 static double batch_std(const tlt_groups *g) {
   double mean = 0, squares = 0;
@@ -47,7 +48,8 @@ void tlt_groups_advantages(tlt_groups *g, const tlt_train_config *c) {
   }
 }
 
-/* ---- one group -------------------------------------------------------------------------------- */
+/* ---- one group --------------------------------------------------------------------------------
+ */
 
 /* Buffers for the group at work, sized for the largest group of the step. */
 typedef struct workspace {
@@ -75,7 +77,9 @@ typedef struct pass {
   int group_index, sample0;
 } pass;
 
-static bool in_update(const tlt_group *g) { return !g->masked && !g->replaced; }
+static bool in_update(const tlt_group *g) {
+  return !g->masked && !g->replaced;
+}
 
 static bool has_advantage(const tlt_group *g, int samples) {
   for (int s = 0; s < samples; s++)
@@ -101,7 +105,10 @@ static tlt_micro pack(const workspace *w, const tlt_group *g, int s0, int s1, fl
     targets += a->n_tokens;
   }
   w->cu[s1 - s0] = at;
-  return (tlt_micro){.n_samples = s1 - s0, .tokens = w->tokens, .cu = w->cu, .prompt = w->prompt,
+  return (tlt_micro){.n_samples = s1 - s0,
+                     .tokens = w->tokens,
+                     .cu = w->cu,
+                     .prompt = w->prompt,
                      .temperature = temperature};
 }
 
@@ -144,7 +151,8 @@ static tlt_status check_finite(const pass *p, int s0, int s1, tlt_err *err) {
     if (!p->measured[(int64_t)p->group_index * p->groups->samples + s].sums.finite)
       return tlt_fail(err, TLT_ENUMERIC,
                       "loss: got a value that is not finite in rollout %u, sample %d, expected "
-                      "finite numbers; weights are as before this step", p->group->rollout, s);
+                      "finite numbers; weights are as before this step",
+                      p->group->rollout, s);
   return TLT_OK;
 }
 
@@ -168,7 +176,8 @@ static tlt_status accumulate_group(pass *p, int index, bool entropy, tlt_err *er
   return s;
 }
 
-/* ---- reference ---------------------------------------------------------------------------------- */
+/* ---- reference ----------------------------------------------------------------------------------
+ */
 
 static tlt_status reference_group(pass *p, int index, tlt_err *err) {
   const tlt_group *g = &p->groups->group[index];
@@ -176,7 +185,8 @@ static tlt_status reference_group(pass *p, int index, tlt_err *err) {
   int runs = cut(p, g);
   tlt_status s = TLT_OK;
   for (int r = 0; s == TLT_OK && r < runs; r++) {
-    tlt_micro m = pack(w, g, w->first[r], w->first[r + 1], (float)p->job->config->rollout.temperature);
+    tlt_micro m =
+        pack(w, g, w->first[r], w->first[r + 1], (float)p->job->config->rollout.temperature);
     int64_t slot = (int64_t)index * p->groups->samples + w->first[r];
     s = tlt_trainer_logprobs(p->job->reference, &m, p->reference + p->reference_at[slot], err);
   }
@@ -199,7 +209,8 @@ static tlt_status reference_all(pass *p, tlt_err *err) {
   return s;
 }
 
-/* ---- minibatches ---------------------------------------------------------------------------------- */
+/* ---- minibatches
+ * ---------------------------------------------------------------------------------- */
 
 /* Sums over what had a gradient, for the result. */
 typedef struct totals {
@@ -259,7 +270,8 @@ static tlt_status optimizer_step(const tlt_update_job *job, float scale, tlt_upd
   if (step.skipped)
     return tlt_fail(err, TLT_ENUMERIC,
                     "gradient of %s: got NaN, infinity or overflow, expected finite numbers; "
-                    "weights are as before this step", step.bad_param);
+                    "weights are as before this step",
+                    step.bad_param);
   r->lr = how.lr;
   r->grad_norm += step.grad_norm;
   r->steps++;
@@ -349,7 +361,9 @@ static tlt_status workspace_make(const tlt_groups *g, workspace *w, tlt_err *err
   return TLT_OK;
 }
 
-static double share(double sum, int64_t n) { return n ? sum / (double)n : NAN; }
+static double share(double sum, int64_t n) {
+  return n ? sum / (double)n : NAN;
+}
 
 static void conclude(const totals *t, tlt_update_result *r) {
   if (r->steps) {

@@ -1,9 +1,11 @@
 /* Configuration: defaults, what the algorithm decides, rules over several keys.
  * Alone: build/tests/unit/rl/test_rl_config */
 #define _GNU_SOURCE
+
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include <stdio.h>
@@ -30,7 +32,8 @@ static int teardown(void **state) {
 static void load(tlt_train_config *c, const char *a, const char *b) {
   const char *sets[] = {a, b};
   err.text[0] = 0;
-  if (tlt_train_config_load(path, sets, b ? 2 : a ? 1 : 0, c, &err) != TLT_OK) fail_msg("%s", err.text);
+  if (tlt_train_config_load(path, sets, b ? 2 : a ? 1 : 0, c, &err) != TLT_OK)
+    fail_msg("%s", err.text);
 }
 
 static void test_defaults(void **state) {
@@ -102,8 +105,9 @@ static void test_resolved(void **state) {
   (void)state;
   load(&c, "algorithm.name=dapo", "data.options={}");
   tlt_yaml_write(&tlt_train_schema, &c, true, &text);
-  assert_int_equal(tlt_yaml_parse(&tlt_train_schema, text.data, text.n, "resolved", NULL, 0, &again,
-                                  NULL, &err), TLT_OK);
+  assert_int_equal(
+      tlt_yaml_parse(&tlt_train_schema, text.data, text.n, "resolved", NULL, 0, &again, NULL, &err),
+      TLT_OK);
   assert_int_equal(again.algorithm.max_gen, c.algorithm.max_gen);
   assert_int_equal(again.algorithm.overlong, c.algorithm.overlong);
   assert_true(again.optimizer.lr == c.optimizer.lr);
@@ -114,8 +118,10 @@ static void test_resolved(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_defaults), cmocka_unit_test(test_presets),
-      cmocka_unit_test(test_rules),    cmocka_unit_test(test_resolved),
+      cmocka_unit_test(test_defaults),
+      cmocka_unit_test(test_presets),
+      cmocka_unit_test(test_rules),
+      cmocka_unit_test(test_resolved),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

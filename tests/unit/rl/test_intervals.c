@@ -1,8 +1,10 @@
 /* pass@k and intervals.
  * Alone: build/tests/unit/rl/test_rl_intervals */
+
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include <math.h>

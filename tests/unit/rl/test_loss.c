@@ -1,9 +1,11 @@
 /* Advantages and policy losses against TRL and verl (tests/golden/rl/losses.json, made by
  * tools/golden_rl.py).
  * Alone: build/tests/unit/rl/test_rl_loss tests/golden/rl/losses.json */
+
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include <math.h>
@@ -127,7 +129,8 @@ static void check_advantages(const json_t *c, size_t at) {
     float got[SAMPLES_MAX];
     tlt_advantages(algorithm, scale, reward[g], (int)n, std, got);
     for (size_t s = 0; s < n; s++)
-      close_to(got[s], json_number_value(json_array_get(json_array_get(wants, g), s)), "advantage", at);
+      close_to(got[s], json_number_value(json_array_get(json_array_get(wants, g), s)), "advantage",
+               at);
   }
 }
 
@@ -163,8 +166,11 @@ static void test_overlong(void **state) {
 
 /* Far apart log-probabilities neither overflow nor give a gradient where a clamp is active. */
 static void test_extremes(void **state) {
-  tlt_loss_options o = {.algorithm = TLT_ALG_GRPO, .clip_low = 0.2f, .clip_high = 0.28f,
-                        .kl = 0.1f, .kl_kind = TLT_KL_K3};
+  tlt_loss_options o = {.algorithm = TLT_ALG_GRPO,
+                        .clip_low = 0.2f,
+                        .clip_high = 0.28f,
+                        .kl = 0.1f,
+                        .kl_kind = TLT_KL_K3};
   float logp[3] = {-1e-3f, -200.0f, -1.0f}, old[3] = {-300.0f, -0.5f, -1.0f};
   float ref[3] = {-0.1f, -0.1f, -400.0f}, dlogp[3];
   tlt_loss_sums sums;
@@ -179,7 +185,7 @@ static void test_extremes(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_policy),  cmocka_unit_test(test_advantages),
+      cmocka_unit_test(test_policy),         cmocka_unit_test(test_advantages),
       cmocka_unit_test(test_constant_group), cmocka_unit_test(test_overlong),
       cmocka_unit_test(test_extremes),
   };

@@ -1,9 +1,11 @@
 /* The rollout phase over an engine and a reward program that finish in random order: the groups at
  * the end depend on the indexes alone, with and without refill.
  * Alone: build/tests/unit/rl/test_rl_rollout */
+
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include <stdlib.h>
@@ -32,9 +34,15 @@ static uint32_t mix(uint32_t a, uint32_t b) {
   return tlt_philox(5, TLT_PURPOSE_TASK, a, b, 0, 0).v[0];
 }
 
-int tlt_engine_pending(const tlt_engine *e) { return e->n; }
-int tlt_engine_room(const tlt_engine *e) { return e->n < ROOM ? ROOM - e->n : 0; }
-void tlt_engine_clear(tlt_engine *e) { e->n = 0; }
+int tlt_engine_pending(const tlt_engine *e) {
+  return e->n;
+}
+int tlt_engine_room(const tlt_engine *e) {
+  return e->n < ROOM ? ROOM - e->n : 0;
+}
+void tlt_engine_clear(tlt_engine *e) {
+  e->n = 0;
+}
 
 tlt_status tlt_engine_submit(tlt_engine *e, const tlt_request *r, tlt_err *err) {
   (void)err;
@@ -59,8 +67,13 @@ tlt_status tlt_engine_step(tlt_engine *e, tlt_sample_fn done, void *context, tlt
   e->n--;
   e->rollout[i] = e->rollout[e->n];
   e->sample[i] = e->sample[e->n];
-  tlt_sample s = {.rollout = rollout, .sample = sample, .n_prompt = 1, .n_tokens = n,
-                  .tokens = tokens, .logprobs = logprobs, .finish = TLT_FINISH_STOP};
+  tlt_sample s = {.rollout = rollout,
+                  .sample = sample,
+                  .n_prompt = 1,
+                  .n_tokens = n,
+                  .tokens = tokens,
+                  .logprobs = logprobs,
+                  .finish = TLT_FINISH_STOP};
   done(context, &s);
   return TLT_OK;
 }
@@ -80,7 +93,9 @@ tlt_status tlt_reward_submit(tlt_reward *r, uint64_t id, const tlt_problem *p,
   return TLT_OK;
 }
 
-size_t tlt_reward_pending(const tlt_reward *r) { return r->n; }
+size_t tlt_reward_pending(const tlt_reward *r) {
+  return r->n;
+}
 
 /* About half of the groups are constant. */
 static double score_of(uint64_t id) {
@@ -101,7 +116,8 @@ tlt_status tlt_reward_poll(tlt_reward *r, double timeout_s, tlt_reward_result *r
   return TLT_OK;
 }
 
-/* ---- tests ------------------------------------------------------------------------------------ */
+/* ---- tests ------------------------------------------------------------------------------------
+ */
 
 typedef struct fixture {
   tlt_dataset *data;
@@ -116,7 +132,8 @@ static int setup(void **state) {
   fixture *f = calloc(1, sizeof *f);
   tlt_err err;
   tlt_task *task;
-  if (tlt_task_open("arithmetic", NULL, 0, TLT_SPLIT_RL, 3, false, &task, &err) != TLT_OK) return -1;
+  if (tlt_task_open("arithmetic", NULL, 0, TLT_SPLIT_RL, 3, false, &task, &err) != TLT_OK)
+    return -1;
   if (tlt_dataset_generate(task, 40, &f->data, &err) != TLT_OK) return -1;
   tlt_task_close(task);
   for (uint32_t i = 0; i < 40; i++) {
@@ -124,8 +141,12 @@ static int setup(void **state) {
     f->first[i + 1] = i + 1;
     f->tokens[i] = (int32_t)i;
   }
-  f->set = (tlt_problem_set){.data = f->data, .n = 40, .index = f->index, .first = f->first,
-                             .tokens = f->tokens, .longest = 1};
+  f->set = (tlt_problem_set){.data = f->data,
+                             .n = 40,
+                             .index = f->index,
+                             .first = f->first,
+                             .tokens = f->tokens,
+                             .longest = 1};
   *state = f;
   return tlt_shuffle_open(40, 9, &f->shuffle, &err) == TLT_OK ? 0 : -1;
 }
@@ -144,10 +165,17 @@ static tlt_groups run(fixture *f, uint32_t seed, int prompts, int max_gen, uint3
   tlt_groups groups;
   tlt_rollout_stats stats;
   tlt_err err = {0};
-  tlt_rollout_job job = {.engine = &engine, .reward = &reward, .problems = &f->set,
-                         .shuffle = f->shuffle, .first = first, .prompts = prompts,
-                         .samples = SAMPLES, .max_gen = max_gen, .max_tokens = 8,
-                         .temperature = 1, .top_p = 1};
+  tlt_rollout_job job = {.engine = &engine,
+                         .reward = &reward,
+                         .problems = &f->set,
+                         .shuffle = f->shuffle,
+                         .first = first,
+                         .prompts = prompts,
+                         .samples = SAMPLES,
+                         .max_gen = max_gen,
+                         .max_tokens = 8,
+                         .temperature = 1,
+                         .top_p = 1};
   order = tlt_stream_open(seed, TLT_PURPOSE_TASK, 0, 0, 0);
   assert_int_equal(tlt_rollout_run(&job, &groups, &stats, &err), TLT_OK);
   assert_int_equal(engine.n, 0);

@@ -1,9 +1,11 @@
 /* The run directory: who may use it, what a resume cuts back, what a failed start leaves.
  * Alone: build/tests/unit/rl/test_rl_rundir */
 #define _GNU_SOURCE
+
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include <math.h>
@@ -137,9 +139,10 @@ static void test_metrics(void **state) {
   put(m, 3, 5);
   assert_int_equal(tlt_metrics_jsonl.close(m, &err), TLT_OK);
   char *text = load("metrics.jsonl");
-  assert_string_equal(text, "{\"step\": 1, \"loss\": 0.10000000000000001, \"n\": 3, \"sha\": \"ab\"}\n"
-                            "{\"step\": 2, \"loss\": null, \"n\": 3, \"sha\": \"ab\"}\n"
-                            "{\"step\": 3, \"loss\": 5, \"n\": 3, \"sha\": \"ab\"}\n");
+  assert_string_equal(text,
+                      "{\"step\": 1, \"loss\": 0.10000000000000001, \"n\": 3, \"sha\": \"ab\"}\n"
+                      "{\"step\": 2, \"loss\": null, \"n\": 3, \"sha\": \"ab\"}\n"
+                      "{\"step\": 3, \"loss\": 5, \"n\": 3, \"sha\": \"ab\"}\n");
   tlt_free(text);
   store("metrics.jsonl", "{\"step\": 1}\nnonsense\n");
   assert_int_equal(tlt_metrics_jsonl.start(dir, 2, &m, &err), TLT_ECHECKPOINT);
@@ -150,7 +153,8 @@ static void test_status(void **state) {
   tlt_rundir r;
   (void)state;
   assert_int_equal(tlt_rundir_open(&r, dir, TLT_RESUME_NO, &err), TLT_OK);
-  tlt_run_status s = {.state = "failed", .step = 3, .steps = 9, .exit_code = 7, .reason = "a \"b\""};
+  tlt_run_status s = {
+      .state = "failed", .step = 3, .steps = 9, .exit_code = 7, .reason = "a \"b\""};
   assert_int_equal(tlt_rundir_status(&r, &s, &err), TLT_OK);
   char *text = load("status.json");
   assert_non_null(strstr(text, "\"exit_code\": 7, \"reason\": \"a \\\"b\\\"\"}"));

@@ -2,9 +2,11 @@
  * algorithm; what resume refuses.
  * Alone: build/tests/unit/rl/test_rl_train [test name] */
 #define _GNU_SOURCE
+
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include <math.h>
@@ -28,19 +30,26 @@ enum { PROBLEMS = 60, STEPS = 12, SETS_MAX = 8 };
 
 static char top[64];
 
-/* ---- a model, problems, a configuration ------------------------------------------------------- */
+/* ---- a model, problems, a configuration -------------------------------------------------------
+ */
 
-/* A tokenizer of 15 characters and one merge: random answers hold digits often enough to be right sometimes. */
+/* A tokenizer of 15 characters and one merge: random answers hold digits often enough to be right
+ * sometimes. */
 static const char tokenizer_json[] =
     "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"0\":0,\"1\":1,\"a\":2,\"b\":3,\"c\":4,\"d\":5,"
-    "\"e\":6,\"f\":7,\"g\":8,\"h\":9,\"i\":10,\"j\":11,\"k\":12,\"l\":13,\"m\":14,\"<e>\":15,\"aa\":16},"
+    "\"e\":6,\"f\":7,\"g\":8,\"h\":9,\"i\":10,\"j\":11,\"k\":12,\"l\":13,\"m\":14,\"<e>\":15,"
+    "\"aa\":16},"
     " \"merges\": [\"a a\"]},"
-    " \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": false},"
+    " \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": "
+    "false},"
     " \"decoder\": {\"type\": \"ByteLevel\"},"
-    " \"added_tokens\": [{\"id\": 15, \"content\": \"<e>\", \"special\": true, \"single_word\": false,"
+    " \"added_tokens\": [{\"id\": 15, \"content\": \"<e>\", \"special\": true, \"single_word\": "
+    "false,"
     " \"lstrip\": false, \"rstrip\": false, \"normalized\": false}]}";
 
-static void path_of(char out[TLT_PATH_MAX], const char *name) { tlt_path_join(out, top, name); }
+static void path_of(char out[TLT_PATH_MAX], const char *name) {
+  tlt_path_join(out, top, name);
+}
 
 static void store(const char *name, const char *text) {
   char path[TLT_PATH_MAX];
@@ -50,9 +59,22 @@ static void store(const char *name, const char *text) {
 }
 
 static void make_model(const char *name, uint32_t seed) {
-  tlt_config c = {.arch = TLT_ARCH_LLAMA, .hidden = 24, .layers = 2, .heads = 3, .kv_heads = 1,
-                  .head_dim = 8, .inter = 40, .vocab = 17, .max_positions = 96, .norm_eps = 1e-5f,
-                  .rope_theta = 10000, .tied = true, .bos = -1, .pad = -1, .eos = {15}, .n_eos = 1};
+  tlt_config c = {.arch = TLT_ARCH_LLAMA,
+                  .hidden = 24,
+                  .layers = 2,
+                  .heads = 3,
+                  .kv_heads = 1,
+                  .head_dim = 8,
+                  .inter = 40,
+                  .vocab = 17,
+                  .max_positions = 96,
+                  .norm_eps = 1e-5f,
+                  .rope_theta = 10000,
+                  .tied = true,
+                  .bos = -1,
+                  .pad = -1,
+                  .eos = {15},
+                  .n_eos = 1};
   char path[TLT_PATH_MAX];
   tlt_weights *w;
   tlt_err err = {0};
@@ -109,7 +131,8 @@ static int teardown(void **state) {
   return tlt_path_remove(top, NULL) == TLT_OK ? 0 : -1;
 }
 
-/* ---- running ------------------------------------------------------------------------------------ */
+/* ---- running ------------------------------------------------------------------------------------
+ */
 
 typedef struct outcome {
   tlt_status status;
@@ -125,12 +148,13 @@ static outcome train(const char *run, const char *sets, int threads, tlt_resume 
   outcome o = {0};
   int n = 0;
   snprintf(words, sizeof words, "%s", sets ? sets : "");
-  for (char *save, *w = strtok_r(words, " ", &save); w; w = strtok_r(NULL, " ", &save)) set[n++] = w;
+  for (char *save, *w = strtok_r(words, " ", &save); w; w = strtok_r(NULL, " ", &save))
+    set[n++] = w;
   path_of(config, "config.yaml");
   path_of(dir, run);
   tlt_train_hooks plain = {.metrics = &tlt_metrics_jsonl};
-  tlt_train_options options = {.config = config, .run = dir, .sets = set, .n_sets = n,
-                               .threads = threads, .resume = resume};
+  tlt_train_options options = {
+      .config = config, .run = dir, .sets = set, .n_sets = n, .threads = threads, .resume = resume};
   o.status = tlt_train(&options, hooks ? hooks : &plain, stop, &o.summary, &o.err);
   return o;
 }
@@ -194,11 +218,13 @@ static void assert_same_run(const char *a, const char *b) {
   }
 }
 
-/* ---- tests ---------------------------------------------------------------------------------------- */
+/* ---- tests
+ * ---------------------------------------------------------------------------------------- */
 
 static void test_threads(void **state) {
-  static const char *const sets[] = {"", "algorithm.name=dapo algorithm.overlong=5",
-                                     "algorithm.kl=0.1 algorithm.updates=2 algorithm.minibatches=2"};
+  static const char *const sets[] = {
+      "", "algorithm.name=dapo algorithm.overlong=5",
+      "algorithm.kl=0.1 algorithm.updates=2 algorithm.minibatches=2"};
   (void)state;
   for (int k = 0; k < 3; k++) {
     char first[32];
@@ -270,7 +296,8 @@ static void test_algorithms(void **state) {
   }
 }
 
-/* ---- kills and resumes ---------------------------------------------------------------------------- */
+/* ---- kills and resumes
+ * ---------------------------------------------------------------------------- */
 
 /* A child that trains; the parent kills it after `seconds` unless it is done. True when it ended by
  * itself. */
@@ -336,7 +363,8 @@ static void test_faults(void **state) {
   (void)state;
   train_ok("faultless", NULL, 2, TLT_RESUME_NO);
   for (int kind = 0; kind < 4; kind++) {
-    int runs = 0, n = 1, passed = 0; /* a fault in a heartbeat is passed over, so one pass is no end */
+    int runs = 0, n = 1,
+        passed = 0; /* a fault in a heartbeat is passed over, so one pass is no end */
     for (; passed < 3 && runs < 80; n += 1 + n / 6, runs++) {
       char run[32], fault[64];
       snprintf(run, sizeof run, "fault-%d-%d", kind, n);
@@ -374,7 +402,8 @@ static void test_stop(void **state) {
   for (int64_t at = 3; at <= 9; at += 3) {
     stopper s = {.at = at};
     tlt_train_hooks hooks = {.context = &s, .metrics = &tlt_metrics_jsonl, .progress = stop_at};
-    outcome o = train("stopped", NULL, 2, at == 3 ? TLT_RESUME_NO : TLT_RESUME_YES, &hooks, &s.flags);
+    outcome o =
+        train("stopped", NULL, 2, at == 3 ? TLT_RESUME_NO : TLT_RESUME_YES, &hooks, &s.flags);
     assert_int_equal(o.status, TLT_ESTOPPED);
     assert_non_null(strstr(o.err.text, "--resume"));
     assert_int_equal(o.summary.steps_done, at);
@@ -382,7 +411,8 @@ static void test_stop(void **state) {
     assert_non_null(strstr(status, "\"state\": \"stopped\""));
     tlt_free(status);
   }
-  outcome o = train_ok("stopped", "threads=3 log.rollouts=all checkpoint.every=5", -1, TLT_RESUME_YES);
+  outcome o =
+      train_ok("stopped", "threads=3 log.rollouts=all checkpoint.every=5", -1, TLT_RESUME_YES);
   assert_int_equal(o.summary.steps_here, STEPS - 9);
   assert_same_run("unstopped", "stopped");
   o = train_ok("stopped", NULL, 2, TLT_RESUME_YES);
@@ -394,7 +424,8 @@ static void test_stop(void **state) {
 static void refused(const char *run, const char *sets, tlt_resume resume, tlt_status want,
                     const char *word) {
   outcome o = train(run, sets, 1, resume, NULL, NULL);
-  if (o.status != want) fail_msg("%s: got %s (%s)", sets ? sets : "", tlt_status_text(o.status), o.err.text);
+  if (o.status != want)
+    fail_msg("%s: got %s (%s)", sets ? sets : "", tlt_status_text(o.status), o.err.text);
   if (!strstr(o.err.text, word)) fail_msg("%s does not name %s", o.err.text, word);
 }
 
@@ -408,7 +439,8 @@ static void test_resume_refusals(void **state) {
   snprintf(fewer, sizeof fewer, "data.file=%s/fewer.jsonl", top);
   refused("refused", NULL, TLT_RESUME_NO, TLT_EUSAGE, "--resume");
   refused("refused", "optimizer.lr=0.02", TLT_RESUME_YES, TLT_ECHECKPOINT, "optimizer.lr");
-  refused("refused", "optimizer.lr=0.02 rollout.prompts=8", TLT_RESUME_CHANGED, TLT_ECHECKPOINT, "2 keys");
+  refused("refused", "optimizer.lr=0.02 rollout.prompts=8", TLT_RESUME_CHANGED, TLT_ECHECKPOINT,
+          "2 keys");
   refused("refused", "steps=11", TLT_RESUME_YES, TLT_ECHECKPOINT, "steps");
   refused("refused", other, TLT_RESUME_YES, TLT_ECHECKPOINT, "model weights");
   refused("refused", fewer, TLT_RESUME_YES, TLT_ECHECKPOINT, "training problems");
@@ -442,12 +474,15 @@ static void test_bad_starts(void **state) {
   assert_false(tlt_path_exists(path)); /* nothing was begun */
 }
 
-/* A rate that drives the weights to infinity ends with NaN: exit 7, weights and checkpoint as before. */
+/* A rate that drives the weights to infinity ends with NaN: exit 7, weights and checkpoint as
+ * before. */
 static void test_numeric_failure(void **state) {
   char path[TLT_PATH_MAX];
   (void)state;
-  outcome o = train("numeric", "optimizer.lr=1 optimizer.weight_decay=10 optimizer.clip_norm=0 steps=400 "
-                    "eval.every=0 log.rollouts=none", 2, TLT_RESUME_NO, NULL, NULL);
+  outcome o = train("numeric",
+                    "optimizer.lr=1 optimizer.weight_decay=10 optimizer.clip_norm=0 steps=400 "
+                    "eval.every=0 log.rollouts=none",
+                    2, TLT_RESUME_NO, NULL, NULL);
   if (o.status == TLT_OK) skip(); /* weight decay kept it finite */
   assert_int_equal(o.status, TLT_ENUMERIC);
   char *status = load("numeric", "status.json");
@@ -457,7 +492,8 @@ static void test_numeric_failure(void **state) {
   assert_false(tlt_path_exists(path));
 }
 
-/* ---- a user's reward program ------------------------------------------------------------------------ */
+/* ---- a user's reward program
+ * ------------------------------------------------------------------------ */
 
 /* Reward by the completion's length; ids that are a multiple of `bad` fail. */
 static void make_reward(const char *name, int bad) {
@@ -469,7 +505,8 @@ static void make_reward(const char *name, int bad) {
            "    if 'hello' in m: out = {'hello': 'test', 'version': 1}\n"
            "    elif m['id'] %% %d == %d: out = {'id': m['id'], 'error': 'no idea'}\n"
            "    else: out = {'id': m['id'], 'reward': len(m['completion']) %% 3 / 2}\n"
-           "    print(json.dumps(out), flush=True)\n", bad, bad - 1);
+           "    print(json.dumps(out), flush=True)\n",
+           bad, bad - 1);
   store(name, text);
   path_of(path, name);
   assert_int_equal(chmod(path, 0755), 0);
@@ -490,8 +527,10 @@ static void test_reward_program(void **state) {
   path_of(path, "failing");
   snprintf(sets, sizeof sets, "steps=6 eval.every=0 reward.command=%s", path);
   refused("program-3", sets, TLT_RESUME_NO, TLT_EREWARD, "no idea");
-  snprintf(sets, sizeof sets, "steps=6 eval.every=0 reward.command=%s reward.on_error=mask "
-           "reward.mask_share=0.5", path);
+  snprintf(sets, sizeof sets,
+           "steps=6 eval.every=0 reward.command=%s reward.on_error=mask "
+           "reward.mask_share=0.5",
+           path);
   train_ok("program-4", sets, 2, TLT_RESUME_NO);
   json_t *m = metrics_of("program-4");
   int64_t masked = 0;
@@ -503,10 +542,14 @@ static void test_reward_program(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_learns_something), cmocka_unit_test(test_threads),
-      cmocka_unit_test(test_algorithms),       cmocka_unit_test(test_kill),
-      cmocka_unit_test(test_stop),             cmocka_unit_test(test_resume_refusals),
-      cmocka_unit_test(test_bad_starts),       cmocka_unit_test(test_numeric_failure),
+      cmocka_unit_test(test_learns_something),
+      cmocka_unit_test(test_threads),
+      cmocka_unit_test(test_algorithms),
+      cmocka_unit_test(test_kill),
+      cmocka_unit_test(test_stop),
+      cmocka_unit_test(test_resume_refusals),
+      cmocka_unit_test(test_bad_starts),
+      cmocka_unit_test(test_numeric_failure),
       cmocka_unit_test(test_reward_program),
 #ifdef TLT_FAULTS
       cmocka_unit_test(test_faults),
