@@ -13,16 +13,16 @@
 #include "tlt/status.h"
 #include "tlt/tokenizer.h"
 
-typedef struct tlt_model tlt_model;   /* weights + kernels + pool, include/tlt/model.h */
+typedef struct tlt_model tlt_model; /* weights + kernels + pool, include/tlt/model.h */
 typedef struct tlt_engine tlt_engine;
 
 typedef enum tlt_finish { TLT_FINISH_NONE, TLT_FINISH_STOP, TLT_FINISH_LENGTH } tlt_finish;
 
 typedef struct tlt_engine_options {
-  int batch;          /* sequences decoded at once; > 0 */
-  int max_positions;  /* longest prompt + answer of one sequence */
-  int prefill_chunk;  /* prompt rows per sequence and step; 0: 512 */
-  size_t kv_bytes;    /* KV memory cap; 0: enough for batch sequences of max_positions */
+  int batch;         /* sequences decoded at once; > 0 */
+  int max_positions; /* longest prompt + answer of one sequence */
+  int prefill_chunk; /* prompt rows per sequence and step; 0: 512 */
+  size_t kv_bytes;   /* KV memory cap; 0: enough for batch sequences of max_positions */
   uint32_t seed;
 } tlt_engine_options;
 
@@ -32,7 +32,7 @@ typedef struct tlt_request {
   uint32_t rollout;      /* rollout index: first word of the noise counter */
   uint32_t sample0;      /* samples sample0 .. sample0 + n_samples - 1 */
   int n_samples;
-  int max_tokens;        /* new tokens at most; >= 1 */
+  int max_tokens; /* new tokens at most; >= 1 */
   float temperature, top_p, min_p;
   int top_k;
   bool ignore_eos;
@@ -86,7 +86,8 @@ void tlt_engine_clear(tlt_engine *e);
 
 void tlt_engine_stats_get(const tlt_engine *e, tlt_engine_stats *out);
 
-/* ---- hidden states ------------------------------------------------------------------------------ */
+/* ---- hidden states ------------------------------------------------------------------------------
+ */
 
 /* Receives hidden states of chosen taps as they are computed. tap: layer index L means the fp32
  * residual stream entering layer L; TLT_TAP_FINAL the act-typed state after the final norm. */

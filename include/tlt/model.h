@@ -23,7 +23,8 @@ typedef struct tlt_model_info {
 
 /* Open a Hugging Face directory. Errors: TLT_EDATA (file and field or tensor), TLT_EUSAGE
  * (numerics the processor lacks), TLT_ENOMEM. */
-tlt_status tlt_model_open(const char *dir, const tlt_model_options *o, tlt_model **out, tlt_err *err);
+tlt_status tlt_model_open(const char *dir, const tlt_model_options *o, tlt_model **out,
+                          tlt_err *err);
 void tlt_model_close(tlt_model *m); /* NULL is harmless */
 void tlt_model_info_get(const tlt_model *m, tlt_model_info *out);
 

@@ -26,11 +26,17 @@ void tlt__blocks_deinit(tlt_blocks *b) {
   *b = (tlt_blocks){0};
 }
 
-int tlt__blocks_available(const tlt_blocks *b) { return b->n_free - b->reserved; }
+int tlt__blocks_available(const tlt_blocks *b) {
+  return b->n_free - b->reserved;
+}
 
-void tlt__blocks_reserve(tlt_blocks *b, int n) { b->reserved += n; }
+void tlt__blocks_reserve(tlt_blocks *b, int n) {
+  b->reserved += n;
+}
 
-void tlt__blocks_unreserve(tlt_blocks *b, int n) { b->reserved -= n; }
+void tlt__blocks_unreserve(tlt_blocks *b, int n) {
+  b->reserved -= n;
+}
 
 int32_t tlt__blocks_take(tlt_blocks *b) {
   int32_t block = b->free_list[--b->n_free];
@@ -40,7 +46,9 @@ int32_t tlt__blocks_take(tlt_blocks *b) {
   return block;
 }
 
-void tlt__blocks_share(tlt_blocks *b, int32_t block) { b->refs[block]++; }
+void tlt__blocks_share(tlt_blocks *b, int32_t block) {
+  b->refs[block]++;
+}
 
 void tlt__blocks_drop(tlt_blocks *b, int32_t block) {
   if (--b->refs[block] == 0) b->free_list[b->n_free++] = block;

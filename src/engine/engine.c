@@ -34,7 +34,8 @@ static sizes sizes_of(const tlt_model *m, const tlt_engine_options *o) {
   z.blocks = blocks > INT32_MAX ? INT32_MAX : (int)blocks;
   size_t positions = (size_t)o->max_positions * (sizeof(int32_t) + sizeof(float));
   z.slot_bytes = batch * (positions + (size_t)z.seq_blocks * sizeof(int32_t) + 3 * 64);
-  z.step_bytes = batch * (sizeof(tlt_slot) + sizeof(tlt_pick) + 2 * sizeof(void *) + 2 * sizeof(tlt_seq_rows)) +
+  z.step_bytes = batch * (sizeof(tlt_slot) + sizeof(tlt_pick) + 2 * sizeof(void *) +
+                          2 * sizeof(tlt_seq_rows)) +
                  (size_t)z.rows * (sizeof(int32_t) + sizeof(tlt_hidden_row));
   z.hidden = (size_t)logit_rows(o) * tlt_act_stride((size_t)c->hidden) * act;
   z.logits = (size_t)logit_rows(o) * (size_t)c->vocab * sizeof(float);
@@ -57,13 +58,15 @@ static tlt_status check_options(const tlt_model *m, const tlt_engine_options *o,
   if (o->batch < 1 || o->batch > BATCH_MAX)
     return tlt_fail(err, TLT_EUSAGE, "batch: got %d, expected 1 .. %d", o->batch, BATCH_MAX);
   if (o->max_positions < 2 || o->max_positions > most)
-    return tlt_fail(err, TLT_EUSAGE, "max_positions: got %d, expected 2 .. %d (the model's context)",
+    return tlt_fail(err, TLT_EUSAGE,
+                    "max_positions: got %d, expected 2 .. %d (the model's context)",
                     o->max_positions, most);
   if (o->prefill_chunk < 0)
     return tlt_fail(err, TLT_EUSAGE, "prefill_chunk: got %d, expected 0 or more", o->prefill_chunk);
   sizes z = sizes_of(m, o);
   if (z.blocks < z.seq_blocks + 1)
-    return tlt_fail(err, TLT_EUSAGE, "kv_bytes: got %zu, expected at least %zu for one sequence of %d positions",
+    return tlt_fail(err, TLT_EUSAGE,
+                    "kv_bytes: got %zu, expected at least %zu for one sequence of %d positions",
                     o->kv_bytes, (size_t)(z.seq_blocks + 1) * z.block_bytes, o->max_positions);
   return TLT_OK;
 }
@@ -120,7 +123,8 @@ tlt_status tlt_engine_create(tlt_model *m, const tlt_tokenizer *tokenizer,
   e->o.prefill_chunk = z.chunk;
   e->prefill_rows = z.prefill_rows;
   s = tlt_forward_init(&e->forward, m->kernels, m->weights, m->pool, z.rows, o->max_positions, err);
-  if (s == TLT_OK) s = tlt_workspace_init(&e->ws, &m->weights->config, m->kernels->act_size, z.rows, err);
+  if (s == TLT_OK)
+    s = tlt_workspace_init(&e->ws, &m->weights->config, m->kernels->act_size, z.rows, err);
   if (s == TLT_OK) s = tlt__blocks_init(&e->blocks, z.block_bytes, z.blocks, err);
   if (s == TLT_OK) s = create_slots(e, &z, err);
   if (s == TLT_OK) s = create_step(e, &z, err);
@@ -168,9 +172,11 @@ static tlt_status check_request(const tlt_engine *e, const tlt_request *r, tlt_e
                     r->n_prompt, e->o.max_positions);
   for (int i = 0; i < r->n_prompt; i++)
     if (r->prompt[i] < 0 || r->prompt[i] >= vocab)
-      return tlt_fail(err, TLT_EDATA, "prompt[%d]: got token %d, expected 0 .. %d", i, r->prompt[i], vocab - 1);
+      return tlt_fail(err, TLT_EDATA, "prompt[%d]: got token %d, expected 0 .. %d", i, r->prompt[i],
+                      vocab - 1);
   if (r->n_stop > 0 && !e->tokenizer)
-    return tlt_fail(err, TLT_EUSAGE, "stop: got %d strings, but the engine has no tokenizer", r->n_stop);
+    return tlt_fail(err, TLT_EUSAGE, "stop: got %d strings, but the engine has no tokenizer",
+                    r->n_stop);
   return TLT_OK;
 }
 
@@ -195,7 +201,9 @@ tlt_status tlt_engine_submit(tlt_engine *e, const tlt_request *r, tlt_err *err) 
   return TLT_OK;
 }
 
-int tlt_engine_pending(const tlt_engine *e) { return e->queued + e->used_slots; }
+int tlt_engine_pending(const tlt_engine *e) {
+  return e->queued + e->used_slots;
+}
 
 int tlt_engine_room(const tlt_engine *e) {
   int per_seq = (e->o.max_positions + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK + 1;
@@ -247,11 +255,14 @@ tlt_status tlt_engine_step(tlt_engine *e, tlt_sample_fn done, void *context, tlt
   if (s != TLT_OK) return s;
   count(e, tlt_now() - start);
   for (int i = 0; i < e->o.batch; i++)
-    if (e->slot[i].req && e->slot[i].finish != TLT_FINISH_NONE) report(e, &e->slot[i], done, context);
+    if (e->slot[i].req && e->slot[i].finish != TLT_FINISH_NONE)
+      report(e, &e->slot[i], done, context);
   return TLT_OK;
 }
 
-void tlt_engine_stats_get(const tlt_engine *e, tlt_engine_stats *out) { *out = e->stats; }
+void tlt_engine_stats_get(const tlt_engine *e, tlt_engine_stats *out) {
+  *out = e->stats;
+}
 
 void tlt_engine_set_sink(tlt_engine *e, const tlt_hidden_sink *sink) {
   e->has_sink = sink != NULL;

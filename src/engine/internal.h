@@ -15,9 +15,9 @@ typedef struct tlt_slot {
   uint32_t sample;
   int n_tokens;
   int n_blocks, reserved;
-  int32_t *block;  /* [ceil(max_positions / 16)] */
-  int32_t *token;  /* [max_positions] */
-  float *logprob;  /* [max_positions] */
+  int32_t *block; /* [ceil(max_positions / 16)] */
+  int32_t *token; /* [max_positions] */
+  float *logprob; /* [max_positions] */
   int16_t stop_state[TLT__MAX_STOPS];
   tlt_finish finish;
   bool by_eos;
@@ -47,15 +47,15 @@ struct tlt_engine {
 
   /* the current step */
   tlt_batch batch;
-  int32_t *token;         /* [rows] */
-  tlt_seq_rows *seq;      /* [2 batch] */
-  tlt_queued **prefill;   /* [batch] owners of sequences n_decode .. n_seqs-1 */
+  int32_t *token;       /* [rows] */
+  tlt_seq_rows *seq;    /* [2 batch] */
+  tlt_queued **prefill; /* [batch] owners of sequences n_decode .. n_seqs-1 */
   int n_decode, n_prefill_rows;
-  tlt_pick *pick;         /* [batch] */
+  tlt_pick *pick; /* [batch] */
   int n_picks;
   tlt_queued **first_draw; /* [batch] owners of logits rows n_decode .. n_logit_rows-1 */
   int n_logit_rows;
-  int row0; /* logits row that is row 0 of the buffers */
+  int row0;      /* logits row that is row 0 of the buffers */
   void *hidden;  /* act [TLT__LOGIT_ROWS][stride H] */
   float *logits; /* [TLT__LOGIT_ROWS][V] */
 

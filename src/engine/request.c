@@ -32,24 +32,29 @@ bool tlt__stop_feed(const tlt_stop *s, int16_t *state, const char *bytes, size_t
 /* ---- Requests ---- */
 
 static tlt_status check_settings(const tlt_request *r, tlt_err *err) {
-  if (r->n_prompt < 1) return tlt_fail(err, TLT_EDATA, "prompt: got no tokens, expected at least one");
+  if (r->n_prompt < 1)
+    return tlt_fail(err, TLT_EDATA, "prompt: got no tokens, expected at least one");
   if (r->n_samples < 1)
     return tlt_fail(err, TLT_EUSAGE, "samples: got %d, expected at least 1", r->n_samples);
   if (r->max_tokens < 1)
     return tlt_fail(err, TLT_EUSAGE, "max_tokens: got %d, expected at least 1", r->max_tokens);
   if (!(r->temperature >= 0 && r->temperature <= 1e6f))
-    return tlt_fail(err, TLT_EUSAGE, "temperature: got %g, expected 0 .. 1e6", (double)r->temperature);
+    return tlt_fail(err, TLT_EUSAGE, "temperature: got %g, expected 0 .. 1e6",
+                    (double)r->temperature);
   if (!(r->top_p > 0 && r->top_p <= 1))
-    return tlt_fail(err, TLT_EUSAGE, "top_p: got %g, expected above 0, at most 1", (double)r->top_p);
+    return tlt_fail(err, TLT_EUSAGE, "top_p: got %g, expected above 0, at most 1",
+                    (double)r->top_p);
   if (!(r->min_p >= 0 && r->min_p <= 1))
     return tlt_fail(err, TLT_EUSAGE, "min_p: got %g, expected 0 .. 1", (double)r->min_p);
   if (r->top_k < 0) return tlt_fail(err, TLT_EUSAGE, "top_k: got %d, expected 0 or more", r->top_k);
   if (r->n_stop < 0 || r->n_stop > TLT__MAX_STOPS)
-    return tlt_fail(err, TLT_EUSAGE, "stop: got %d strings, expected at most %d", r->n_stop, TLT__MAX_STOPS);
+    return tlt_fail(err, TLT_EUSAGE, "stop: got %d strings, expected at most %d", r->n_stop,
+                    TLT__MAX_STOPS);
   for (int i = 0; i < r->n_stop; i++) {
     size_t n = strlen(r->stop[i]);
     if (n < 1 || n > TLT__MAX_STOP_BYTES)
-      return tlt_fail(err, TLT_EUSAGE, "stop[%d]: got %zu bytes, expected 1 .. %d", i, n, TLT__MAX_STOP_BYTES);
+      return tlt_fail(err, TLT_EUSAGE, "stop[%d]: got %zu bytes, expected 1 .. %d", i, n,
+                      TLT__MAX_STOP_BYTES);
   }
   return TLT_OK;
 }

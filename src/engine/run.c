@@ -87,7 +87,8 @@ static void draw_item(void *context, int64_t item, int thread) {
   const float *logits = e->logits + (size_t)(p->row - e->row0) * (size_t)vocab;
   tlt_draw counter = {e->o.seed, q->rollout, s->sample, (uint32_t)(q->n_prompt + s->n_tokens)};
   const tlt_kernels *k = e->model->kernels;
-  int32_t token = k->sample(logits, vocab, &q->how, &counter, tlt_forward_scratch(&e->forward, thread));
+  int32_t token =
+      k->sample(logits, vocab, &q->how, &counter, tlt_forward_scratch(&e->forward, thread));
   s->token[s->n_tokens] = token;
   s->logprob[s->n_tokens] = tlt_logprob(k, logits, vocab, q->how.temperature, token, NULL);
 }
@@ -105,7 +106,8 @@ static bool hits_stop(const tlt_engine *e, tlt_slot *s, int32_t token) {
   if (!q->n_stop || token >= tlt_tokenizer_vocab(e->tokenizer)) return false;
   size_t n;
   const char *bytes = tlt_tokenizer_bytes(e->tokenizer, token, &n);
-  for (int i = 0; i < q->n_stop; i++) hit |= tlt__stop_feed(&q->stop[i], &s->stop_state[i], bytes, n);
+  for (int i = 0; i < q->n_stop; i++)
+    hit |= tlt__stop_feed(&q->stop[i], &s->stop_state[i], bytes, n);
   return hit;
 }
 
@@ -113,8 +115,9 @@ static tlt_status accept(tlt_engine *e, tlt_slot *s, tlt_err *err) {
   const tlt_queued *q = s->req;
   int32_t token = s->token[s->n_tokens];
   if (!isfinite(s->logprob[s->n_tokens]))
-    return tlt_fail(err, TLT_ENUMERIC, "rollout %u sample %u position %d: log-probability is not finite",
-                    q->rollout, s->sample, q->n_prompt + s->n_tokens);
+    return tlt_fail(err, TLT_ENUMERIC,
+                    "rollout %u sample %u position %d: log-probability is not finite", q->rollout,
+                    s->sample, q->n_prompt + s->n_tokens);
   s->n_tokens++;
   s->by_eos = !q->ignore_eos && is_eos(e, token);
   if (s->by_eos || hits_stop(e, s, token)) s->finish = TLT_FINISH_STOP;

@@ -7,7 +7,9 @@ static int prompt_blocks(const tlt_queued *q) {
   return (q->n_prompt + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK;
 }
 
-static int full_blocks(const tlt_queued *q) { return q->n_prompt / TLT_KV_BLOCK; }
+static int full_blocks(const tlt_queued *q) {
+  return q->n_prompt / TLT_KV_BLOCK;
+}
 
 /* ---- Admission ---- */
 
@@ -46,7 +48,8 @@ void tlt__admit(tlt_engine *e) {
 
 static void describe_rows(tlt_engine *e, const tlt_seq_rows *r, uint32_t rollout, uint32_t sample) {
   for (int i = 0; i < r->n_rows; i++)
-    e->hidden_row[r->row0 + i] = (tlt_hidden_row){rollout, sample, e->token[r->row0 + i], r->pos0 + i};
+    e->hidden_row[r->row0 + i] =
+        (tlt_hidden_row){rollout, sample, e->token[r->row0 + i], r->pos0 + i};
 }
 
 static tlt_seq_rows *add_seq(tlt_engine *e, int pos0, int rows, const int32_t *block) {
@@ -85,11 +88,13 @@ void tlt__plan_rows(tlt_engine *e) {
   e->n_decode = e->n_prefill_rows = e->n_picks = 0;
   for (int i = 0; i < e->o.batch; i++)
     if (e->slot[i].req && e->slot[i].n_tokens) add_decode_row(e, &e->slot[i], i);
-  for (tlt_queued *q = e->first; q && q->admitted && e->n_prefill_rows < e->prefill_rows; q = q->next)
+  for (tlt_queued *q = e->first; q && q->admitted && e->n_prefill_rows < e->prefill_rows;
+       q = q->next)
     if (q->done < q->n_prompt) add_prefill_rows(e, q);
 }
 
-/* First tokens: one logits row per request whose prompt is complete, for all its waiting samples. */
+/* First tokens: one logits row per request whose prompt is complete, for all its waiting samples.
+ */
 void tlt__plan_picks(tlt_engine *e) {
   e->n_logit_rows = e->n_decode;
   for (tlt_queued *q = e->first; q && q->admitted; q = q->next) {

@@ -31,7 +31,9 @@ static const arch_defaults ARCHS[] = {
 };
 enum { N_ARCHS = sizeof ARCHS / sizeof ARCHS[0] };
 
-const char *tlt_arch_name(tlt_arch arch) { return ARCHS[arch].model_type; }
+const char *tlt_arch_name(tlt_arch arch) {
+  return ARCHS[arch].model_type;
+}
 
 /* ---- Single fields ---- */
 
@@ -56,7 +58,8 @@ static tlt_status with_default(const tlt_json_node *at, const char *key, int64_t
 static tlt_status must_be_false(const tlt_json_node *at, const char *key, tlt_err *err) {
   bool on = false;
   tlt_status s = tlt_json_bool_or(at, key, false, &on, err);
-  if (s == TLT_OK && on) s = tlt_json_fail(at, key, err, "got true, expected false (not supported)");
+  if (s == TLT_OK && on)
+    s = tlt_json_fail(at, key, err, "got true, expected false (not supported)");
   return s;
 }
 
@@ -71,7 +74,8 @@ static tlt_status read_arch(const tlt_json_node *top, tlt_config *c, tlt_err *er
     c->qk_norm = ARCHS[i].qk_norm;
     return TLT_OK;
   }
-  return tlt_json_fail(top, "model_type", err, "got \"%.60s\", expected llama, qwen2 or qwen3", type);
+  return tlt_json_fail(top, "model_type", err, "got \"%.60s\", expected llama, qwen2 or qwen3",
+                       type);
 }
 
 static tlt_status read_sizes(const tlt_json_node *top, tlt_config *c, tlt_err *err) {
@@ -82,22 +86,27 @@ static tlt_status read_sizes(const tlt_json_node *top, tlt_config *c, tlt_err *e
   if ((s = required(top, "num_attention_heads", WIDTH_MAX, &c->heads, err))) return s;
   if ((s = required(top, "intermediate_size", WIDTH_MAX, &c->inter, err))) return s;
   if ((s = required(top, "vocab_size", VOCAB_MAX, &c->vocab, err))) return s;
-  if ((s = required(top, "max_position_embeddings", POSITIONS_MAX, &c->max_positions, err))) return s;
+  if ((s = required(top, "max_position_embeddings", POSITIONS_MAX, &c->max_positions, err)))
+    return s;
   /* A kv head count of null means "as many as heads" in every architecture. */
   bool null_kv = json_object_get(top->value, "num_key_value_heads") != NULL;
   int64_t kv = d->kv_heads && !null_kv ? d->kv_heads : c->heads;
   if ((s = with_default(top, "num_key_value_heads", WIDTH_MAX, kv, &c->kv_heads, err))) return s;
   if (c->heads % c->kv_heads)
-    return tlt_json_fail(top, "num_attention_heads", err, "got %d, expected a multiple of %d key-value heads",
-                         c->heads, c->kv_heads);
+    return tlt_json_fail(top, "num_attention_heads", err,
+                         "got %d, expected a multiple of %d key-value heads", c->heads,
+                         c->kv_heads);
   if (!tlt_json_has(top, "head_dim") && !d->head_dim && c->hidden % c->heads)
-    return tlt_json_fail(top, "hidden_size", err, "got %d, expected a multiple of %d heads (no head_dim)",
-                         c->hidden, c->heads);
+    return tlt_json_fail(top, "hidden_size", err,
+                         "got %d, expected a multiple of %d heads (no head_dim)", c->hidden,
+                         c->heads);
   int64_t dim = d->head_dim ? d->head_dim : c->hidden / c->heads;
   if ((s = with_default(top, "head_dim", WIDTH_MAX, dim, &c->head_dim, err))) return s;
-  if (c->head_dim % 2) return tlt_json_fail(top, "head_dim", err, "got %d, expected an even number", c->head_dim);
+  if (c->head_dim % 2)
+    return tlt_json_fail(top, "head_dim", err, "got %d, expected an even number", c->head_dim);
   if ((int64_t)(c->heads + 2 * (int64_t)c->kv_heads) * c->head_dim > WIDTH_MAX)
-    return tlt_json_fail(top, "num_attention_heads", err, "got %d heads of %d, expected at most %d query, key and value outputs",
+    return tlt_json_fail(top, "num_attention_heads", err,
+                         "got %d heads of %d, expected at most %d query, key and value outputs",
                          c->heads, c->head_dim, WIDTH_MAX);
   return TLT_OK;
 }
@@ -113,7 +122,8 @@ static tlt_status refuse_layer_types(const tlt_json_node *top, tlt_err *err) {
     tlt_json_node e = tlt_json_element(&list, i);
     const char *type = json_string_value(e.value);
     if (!type || strcmp(type, "full_attention"))
-      return tlt_json_fail(&e, NULL, err, "got \"%.60s\", expected full_attention", type ? type : "?");
+      return tlt_json_fail(&e, NULL, err, "got \"%.60s\", expected full_attention",
+                           type ? type : "?");
   }
   return TLT_OK;
 }
@@ -129,9 +139,11 @@ static tlt_status refuse_unsupported(const tlt_json_node *top, tlt_err *err) {
   if ((s = must_be_false(top, "mlp_bias", err))) return s;
   if ((s = must_be_false(top, "use_sliding_window", err))) return s;
   if (tlt_json_has(top, "quantization_config"))
-    return tlt_json_fail(top, "quantization_config", err, "quantised weights are not supported, expected bf16, f16 or f32");
+    return tlt_json_fail(top, "quantization_config", err,
+                         "quantised weights are not supported, expected bf16, f16 or f32");
   if ((s = tlt_json_double_or(top, "partial_rotary_factor", 0, 1, 1, &partial, err))) return s;
-  if (partial != 1) return tlt_json_fail(top, "partial_rotary_factor", err, "got %g, expected 1", partial);
+  if (partial != 1)
+    return tlt_json_fail(top, "partial_rotary_factor", err, "got %g, expected 1", partial);
   return refuse_layer_types(top, err);
 }
 
@@ -170,14 +182,16 @@ static tlt_status read_rope_object(const tlt_json_node *top, const char *key, in
   if ((s = read_rope_type(&at, &r->kind, err))) return s;
   if ((s = tlt_json_double_or(&at, "rope_theta", 1e-6, 1e18, 0, &r->theta, err))) return s;
   if ((s = tlt_json_double_or(&at, "partial_rotary_factor", 0, 1, 1, &partial, err))) return s;
-  if (partial != 1) return tlt_json_fail(&at, "partial_rotary_factor", err, "got %g, expected 1", partial);
+  if (partial != 1)
+    return tlt_json_fail(&at, "partial_rotary_factor", err, "got %g, expected 1", partial);
   if (r->kind == TLT_ROPE_PLAIN) return TLT_OK;
   if ((s = tlt_json_double(&at, "factor", 1, 1e6, &r->factor, err))) return s;
   if (r->kind == TLT_ROPE_LINEAR) return TLT_OK;
   if ((s = tlt_json_double(&at, "low_freq_factor", 1e-6, 1e6, &r->low, err))) return s;
   if ((s = tlt_json_double(&at, "high_freq_factor", 1e-6, 1e6, &r->high, err))) return s;
   if (r->high <= r->low)
-    return tlt_json_fail(&at, "high_freq_factor", err, "got %g, expected more than low_freq_factor %g", r->high, r->low);
+    return tlt_json_fail(&at, "high_freq_factor", err,
+                         "got %g, expected more than low_freq_factor %g", r->high, r->low);
   s = tlt_json_int_or(&at, "original_max_position_embeddings", 1, POSITIONS_MAX, max_positions,
                       &original, err);
   r->original = (int)original;
@@ -195,7 +209,8 @@ static tlt_status read_rope(const tlt_json_node *top, tlt_config *c, tlt_err *er
   bool has_v4 = tlt_json_has(top, "rope_scaling"), has_v5 = tlt_json_has(top, "rope_parameters");
   tlt_status s = tlt_json_double_or(top, "rope_theta", 1e-6, 1e18, 0, &theta, err);
   if (s == TLT_OK && has_v4) s = read_rope_object(top, "rope_scaling", c->max_positions, &v4, err);
-  if (s == TLT_OK && has_v5) s = read_rope_object(top, "rope_parameters", c->max_positions, &v5, err);
+  if (s == TLT_OK && has_v5)
+    s = read_rope_object(top, "rope_parameters", c->max_positions, &v5, err);
   if (s != TLT_OK) return s;
   if (has_v4 && has_v5 && !same_rope(&v4, &v5))
     return tlt_json_fail(top, "rope_parameters", err, "contradicts rope_scaling");
@@ -204,7 +219,8 @@ static tlt_status read_rope(const tlt_json_node *top, tlt_config *c, tlt_err *er
     if (given[i] == 0) continue;
     if (c->rope_theta != 0 && c->rope_theta != given[i])
       return tlt_json_fail(top, i == 1 ? "rope_scaling" : "rope_parameters", err,
-                           "got rope_theta %g, but another spelling says %g", given[i], c->rope_theta);
+                           "got rope_theta %g, but another spelling says %g", given[i],
+                           c->rope_theta);
     c->rope_theta = given[i];
   }
   if (c->rope_theta == 0) {
@@ -227,7 +243,8 @@ static tlt_status add_eos(const tlt_json_node *at, const char *key, int64_t id, 
   for (int i = 0; i < c->n_eos; i++)
     if (c->eos[i] == id) return TLT_OK;
   if (id < 0 || id >= c->vocab)
-    return tlt_json_fail(at, key, err, "got %lld, expected a token below %d", (long long)id, c->vocab);
+    return tlt_json_fail(at, key, err, "got %lld, expected a token below %d", (long long)id,
+                         c->vocab);
   if (c->n_eos == TLT_MAX_EOS)
     return tlt_json_fail(at, key, err, "more than %d different end tokens", TLT_MAX_EOS);
   c->eos[c->n_eos++] = (int32_t)id;

@@ -9,7 +9,9 @@
  * microseconds, about what one thread needs for it. */
 enum { INLINE_ELEMENTS = 4096 };
 
-static size_t align64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+static size_t align64(size_t bytes) {
+  return (bytes + 63) & ~(size_t)63;
+}
 
 static size_t panel_table_bytes(int max_positions) {
   return align64(((size_t)max_positions / TLT_KV_BLOCK + 1) * sizeof(void *));
@@ -36,7 +38,8 @@ tlt_status tlt_forward_init(tlt_forward *f, const tlt_kernels *k, const tlt_weig
   const tlt_config *c = &w->config;
   int threads = tlt_pool_threads(pool);
   size_t angles = (size_t)max_positions * (size_t)(c->head_dim / 2);
-  *f = (tlt_forward){.k = k, .w = w, .pool = pool, .max_rows = max_rows, .max_positions = max_positions};
+  *f = (tlt_forward){
+      .k = k, .w = w, .pool = pool, .max_rows = max_rows, .max_positions = max_positions};
   f->kv = tlt_kv_layout_of(c->layers, c->kv_heads, c->head_dim, k->act_size);
   f->scratch_stride = scratch_bytes(c, max_positions);
   f->scratch = tlt_calloc_aligned((size_t)threads, f->scratch_stride);
@@ -45,7 +48,8 @@ tlt_status tlt_forward_init(tlt_forward *f, const tlt_kernels *k, const tlt_weig
   f->sine = tlt_calloc_aligned(angles, sizeof(float));
   if (!f->scratch || !f->item0 || !f->cosine || !f->sine) {
     tlt_forward_deinit(f);
-    return tlt_fail_nomem(err, "forward pass", tlt_forward_bytes(c, threads, max_rows, max_positions));
+    return tlt_fail_nomem(err, "forward pass",
+                          tlt_forward_bytes(c, threads, max_rows, max_positions));
   }
   tlt_rope_table(c, max_positions, f->cosine, f->sine);
   return TLT_OK;
@@ -178,7 +182,8 @@ static void finish_row(const row_pass *p, const tlt_seq_rows *s, int row) {
   for (int h = 0; h < c->heads; h++) norm_and_rope(p, q + h * d, p->layer->q_norm, position);
   size_t stride = tlt_act_stride((size_t)c->heads * (size_t)d) * f->k->act_size;
   f->k->to_act(q, (size_t)c->heads * (size_t)d, (unsigned char *)p->io->q + (size_t)row * stride);
-  unsigned char *block = s->kv.base + (size_t)s->kv.blocks[position / TLT_KV_BLOCK] * f->kv.block_bytes;
+  unsigned char *block =
+      s->kv.base + (size_t)s->kv.blocks[position / TLT_KV_BLOCK] * f->kv.block_bytes;
   for (int h = 0; h < c->kv_heads; h++) {
     norm_and_rope(p, key + h * d, p->layer->k_norm, position);
     f->k->kv_store(block + panel_offset(f, p->index, h), f->kv.k_bytes, d, position % TLT_KV_BLOCK,
@@ -297,7 +302,8 @@ static void run_attention(tlt_forward *f, int layer, const tlt_batch *b, const t
 
 /* ---- A layer, and the ends ---- */
 
-static void run_gemm(tlt_forward *f, const tlt_packed *w, const void *x, int rows, float *y, bool add) {
+static void run_gemm(tlt_forward *f, const tlt_packed *w, const void *x, int rows, float *y,
+                     bool add) {
   tlt_gemm_run(f->pool, f->k, w, x, tlt_act_stride((size_t)w->k), rows, y, (size_t)w->n, add);
 }
 
@@ -305,7 +311,8 @@ void tlt_forward_layer(tlt_forward *f, int layer, const tlt_batch *b, const tlt_
   const tlt_config *c = &f->w->config;
   const tlt_layer_weights *l = &f->w->layer[layer];
   int rows = b->n_rows;
-  row_pass qkv = {.f = f, .work = finish_qkv_work, .batch = b, .io = io, .layer = l, .index = layer};
+  row_pass qkv = {
+      .f = f, .work = finish_qkv_work, .batch = b, .io = io, .layer = l, .index = layer};
   row_pass silu = {.f = f, .work = silu_work, .io = io};
   run_norm(f, io->x_in, rows, l->norm1, io->x_mid, io->h1, io->inv1);
   run_gemm(f, &l->qkv, io->h1, rows, io->qkv, false);

@@ -37,18 +37,18 @@ typedef struct tlt_batch {
  * layer (x_in = x_mid = x_out); training gives stored ones. Row strides: fp32 matrices exactly
  * their width; act matrices tlt_act_stride(width). */
 typedef struct tlt_layer_io {
-  const float *x_in; /* [R][H] */
-  float *x_mid;      /* [R][H] after attention */
-  float *x_out;      /* [R][H] */
-  void *h1;          /* act [R][H] */
-  float *qkv;        /* [R][(heads + 2 kv_heads) D]; on return q and k are normed and roped;
-                        training recomputes the pre-norm values of qwen3 */
-  void *q;           /* act [R][heads D] */
-  void *ctx;         /* act [R][heads D] */
-  float *lse;        /* [R][heads] of attention, or NULL */
-  void *h2;          /* act [R][H] */
-  float *gu;         /* [R][2 I] */
-  void *m;           /* act [R][I] */
+  const float *x_in;  /* [R][H] */
+  float *x_mid;       /* [R][H] after attention */
+  float *x_out;       /* [R][H] */
+  void *h1;           /* act [R][H] */
+  float *qkv;         /* [R][(heads + 2 kv_heads) D]; on return q and k are normed and roped;
+                         training recomputes the pre-norm values of qwen3 */
+  void *q;            /* act [R][heads D] */
+  void *ctx;          /* act [R][heads D] */
+  float *lse;         /* [R][heads] of attention, or NULL */
+  void *h2;           /* act [R][H] */
+  float *gu;          /* [R][2 I] */
+  void *m;            /* act [R][I] */
   float *inv1, *inv2; /* [R] 1/rms of the two norms, or NULL */
 } tlt_layer_io;
 

@@ -68,7 +68,8 @@ static tlt_status open_empty(const tlt_model_options *o, tlt_model **out, tlt_er
   return s;
 }
 
-tlt_status tlt_model_open(const char *dir, const tlt_model_options *o, tlt_model **out, tlt_err *err) {
+tlt_status tlt_model_open(const char *dir, const tlt_model_options *o, tlt_model **out,
+                          tlt_err *err) {
   tlt_status s = open_empty(o, out, err);
   if (s != TLT_OK) return s;
   if ((s = tlt_weights_load(dir, (*out)->pool, &(*out)->weights, err)) == TLT_OK) return s;

@@ -18,8 +18,8 @@ struct tlt_model {
 tlt_status tlt_model_create(const tlt_config *c, const tlt_model_options *o, tlt_model **out,
                             tlt_err *err);
 
-/* Buffers of a forward pass that keeps nothing for a backward: every layer reads and writes the same
- * ones. io.x_in = io.x_mid = io.x_out = x; inv1, inv2 and lse are NULL. */
+/* Buffers of a forward pass that keeps nothing for a backward: every layer reads and writes the
+ * same ones. io.x_in = io.x_mid = io.x_out = x; inv1, inv2 and lse are NULL. */
 typedef struct tlt_workspace {
   tlt_layer_io io;
   float *x; /* [rows][H] */

@@ -11,7 +11,8 @@ static float scale_llama3(const tlt_config *c, float inv) {
   float factor = (float)c->rope_factor;
   if (wave > longest) return inv / factor;
   if (wave < shortest) return inv;
-  float smooth = ((float)c->rope_original / wave - (float)c->rope_low) / (float)(c->rope_high - c->rope_low);
+  float smooth =
+      ((float)c->rope_original / wave - (float)c->rope_low) / (float)(c->rope_high - c->rope_low);
   return (1 - smooth) * inv / factor + smooth * inv;
 }
 

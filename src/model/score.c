@@ -15,8 +15,8 @@ typedef struct scorer {
   unsigned char *kv;
   size_t kv_bytes;
   int32_t *token, *block;
-  void *hidden;  /* act [LOGIT_ROWS][stride H] */
-  float *logits; /* [LOGIT_ROWS][V] */
+  void *hidden;    /* act [LOGIT_ROWS][stride H] */
+  float *logits;   /* [LOGIT_ROWS][V] */
   int n, n_prompt; /* all tokens, prompt tokens */
   float temperature;
   float *out;
@@ -28,7 +28,8 @@ static tlt_status check_tokens(const tlt_model *m, const char *what, const int32
   int vocab = m->weights->config.vocab;
   for (int i = 0; i < n; i++)
     if (token[i] < 0 || token[i] >= vocab)
-      return tlt_fail(err, TLT_EDATA, "%s[%d]: got token %d, expected 0 .. %d", what, i, token[i], vocab - 1);
+      return tlt_fail(err, TLT_EDATA, "%s[%d]: got token %d, expected 0 .. %d", what, i, token[i],
+                      vocab - 1);
   return TLT_OK;
 }
 
@@ -36,10 +37,12 @@ static tlt_status take_memory(scorer *s, int rows, tlt_err *err) {
   const tlt_config *c = &s->m->weights->config;
   size_t act = s->m->kernels->act_size, n = (size_t)s->n;
   int chunk = rows < CHUNK_ROWS ? rows : CHUNK_ROWS;
-  tlt_status status = tlt_forward_init(&s->forward, s->m->kernels, s->m->weights, s->m->pool, chunk, s->n, err);
+  tlt_status status =
+      tlt_forward_init(&s->forward, s->m->kernels, s->m->weights, s->m->pool, chunk, s->n, err);
   if (status == TLT_OK) status = tlt_workspace_init(&s->ws, c, act, chunk, err);
   if (status != TLT_OK) return status;
-  size_t blocks = (n + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK, logits = (size_t)LOGIT_ROWS * (size_t)c->vocab;
+  size_t blocks = (n + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK,
+         logits = (size_t)LOGIT_ROWS * (size_t)c->vocab;
   s->kv_bytes = blocks * s->forward.kv.block_bytes;
   s->kv = tlt_pages_alloc(s->kv_bytes);
   s->token = tlt_malloc(n * sizeof *s->token);
@@ -90,8 +93,9 @@ tlt_status tlt_model_score(tlt_model *m, const int32_t *prompt, int n_prompt, co
   if (n_prompt < 1) return tlt_fail(err, TLT_EDATA, "prompt: got no tokens, expected at least one");
   if (n_tokens < 1) return TLT_OK;
   if (n_prompt > most || n_tokens > most - n_prompt)
-    return tlt_fail(err, TLT_EDATA, "tokens: got %d after a prompt of %d, expected at most %d together",
-                    n_tokens, n_prompt, most);
+    return tlt_fail(err, TLT_EDATA,
+                    "tokens: got %d after a prompt of %d, expected at most %d together", n_tokens,
+                    n_prompt, most);
   tlt_status status = check_tokens(m, "prompt", prompt, n_prompt, err);
   if (status == TLT_OK) status = check_tokens(m, "tokens", tokens, n_tokens, err);
   if (status != TLT_OK) return status;

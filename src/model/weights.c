@@ -28,9 +28,13 @@ static void take_matrix(carver *c, tlt_packed *w, int n, int k) {
   if (memory) tlt_packed_init(w, n, k, memory);
 }
 
-static float *take_vector(carver *c, int n) { return take(c, (size_t)n * sizeof(float)); }
+static float *take_vector(carver *c, int n) {
+  return take(c, (size_t)n * sizeof(float));
+}
 
-static int qkv_rows(const tlt_config *c) { return (c->heads + 2 * c->kv_heads) * c->head_dim; }
+static int qkv_rows(const tlt_config *c) {
+  return (c->heads + 2 * c->kv_heads) * c->head_dim;
+}
 
 static void carve_layer(carver *at, const tlt_config *c, tlt_layer_weights *l) {
   take_matrix(at, &l->qkv, qkv_rows(c), c->hidden);
@@ -69,7 +73,8 @@ static tlt_param *add_param(tlt_weights *w, int n, int k) {
   return p;
 }
 
-static void add_top(tlt_weights *w, const char *name, int n, int k, tlt_packed *matrix, float *vector) {
+static void add_top(tlt_weights *w, const char *name, int n, int k, tlt_packed *matrix,
+                    float *vector) {
   tlt_param *p = add_param(w, n, k);
   snprintf(p->name, sizeof p->name, "%s", name);
   p->matrix = matrix;
@@ -207,7 +212,9 @@ void tlt_param_get_rows(const tlt_param *p, int row, int rows, float *to) {
   else memcpy(to, p->vector + row, (size_t)rows * sizeof *to);
 }
 
-void tlt_param_get(const tlt_param *p, float *to) { tlt_param_get_rows(p, 0, p->n, to); }
+void tlt_param_get(const tlt_param *p, float *to) {
+  tlt_param_get_rows(p, 0, p->n, to);
+}
 
 void tlt_param_set_rows(tlt_param *p, int row, int rows, const float *from) {
   if (p->matrix) {
@@ -235,7 +242,8 @@ size_t tlt__weights_chunk_floats(const tlt_weights *w) {
 /* Four standard normals of one counter (Box and Muller). */
 static void normal4(uint32_t seed, uint32_t tensor, uint64_t block, double out[4]) {
   const double two_pi = 6.283185307179586;
-  tlt_random4 r = tlt_philox(seed, TLT_PURPOSE_INIT, tensor, (uint32_t)block, (uint32_t)(block >> 32), 0);
+  tlt_random4 r =
+      tlt_philox(seed, TLT_PURPOSE_INIT, tensor, (uint32_t)block, (uint32_t)(block >> 32), 0);
   for (int i = 0; i < 4; i += 2) {
     double s, c;
     double radius = sqrt(-2 * tlt_log(((double)r.v[i] + 0.5) * 0x1p-32));

@@ -11,10 +11,10 @@
 #include "model/config.h"
 
 typedef struct tlt_layer_weights {
-  tlt_packed qkv;  /* [(heads + 2 kv_heads) D][H], bias for qwen2 */
-  tlt_packed o;    /* [H][heads D] */
-  tlt_packed gu;   /* [2 I][H] */
-  tlt_packed down; /* [H][I] */
+  tlt_packed qkv;         /* [(heads + 2 kv_heads) D][H], bias for qwen2 */
+  tlt_packed o;           /* [H][heads D] */
+  tlt_packed gu;          /* [2 I][H] */
+  tlt_packed down;        /* [H][I] */
   float *norm1, *norm2;   /* [H] input / post-attention RMSNorm gains */
   float *q_norm, *k_norm; /* [D], qwen3, else NULL */
   float *qkv_bias;        /* [N qkv], qwen2, else NULL */
@@ -33,12 +33,12 @@ typedef struct tlt_param {
 
 typedef struct tlt_weights {
   tlt_config config;
-  tlt_packed embed;   /* [V][H] */
-  tlt_packed head;    /* [V][H]; shares embed.data when tied */
-  float *final_norm;  /* [H] */
+  tlt_packed embed;         /* [V][H] */
+  tlt_packed head;          /* [V][H]; shares embed.data when tied */
+  float *final_norm;        /* [H] */
   tlt_layer_weights *layer; /* [layers] */
-  tlt_param *param;   /* [n_params] in tensor-name order (byte order of the names); a tied head is
-                         not listed */
+  tlt_param *param; /* [n_params] in tensor-name order (byte order of the names); a tied head is
+                       not listed */
   int n_params;
   uint64_t elements; /* sum over params */
   void *memory;
@@ -74,8 +74,8 @@ tlt_status tlt_weights_save(const tlt_weights *w, const char *dir, const char *t
                             tlt_err *err);
 
 /* Random initial weights: normal(0, 0.02) from (seed, TLT_PURPOSE_INIT), residual outputs
- * (o_proj, down_proj) scaled by 1 / sqrt(2 layers), norms 1, biases 0. The counter's tensor index is the parameter's
- * place in the list. Only memory can fail. */
+ * (o_proj, down_proj) scaled by 1 / sqrt(2 layers), norms 1, biases 0. The counter's tensor index
+ * is the parameter's place in the list. Only memory can fail. */
 tlt_status tlt_weights_init(tlt_weights *w, uint32_t seed, tlt_err *err);
 
 /* SHA-256 over the parameters in tensor-name order as bf16 little-endian row-major bytes.

@@ -10,8 +10,8 @@ tlt_status tlt__weights_shell(const tlt_config *c, tlt_weights **out, tlt_err *e
 /* Take the memory of a shell: matrices 0, norm gains 1. */
 tlt_status tlt__weights_memory(tlt_weights *w, tlt_err *err);
 
-/* Rows of a parameter that are read or written at once: about TLT__CHUNK_FLOATS values, whole panels
- * where a panel fits, at least one row. */
+/* Rows of a parameter that are read or written at once: about TLT__CHUNK_FLOATS values, whole
+ * panels where a panel fits, at least one row. */
 enum { TLT__CHUNK_FLOATS = 1 << 18 };
 int tlt__param_chunk_rows(const tlt_param *p);
 

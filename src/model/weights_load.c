@@ -47,8 +47,8 @@ static tlt_status check_names(const char *dir, const tlt_weights *w, const tlt_s
     const tlt_param *p = &w->param[i];
     const tlt_st_tensor *t = tlt_st_find(set, p->name);
     if (!t)
-      return tlt_fail(err, TLT_EDATA, "%s: %s: missing tensor of shape [%d%s%.0d]", dir, p->name, p->n,
-                      p->matrix ? ", " : "", p->matrix ? p->k : 0);
+      return tlt_fail(err, TLT_EDATA, "%s: %s: missing tensor of shape [%d%s%.0d]", dir, p->name,
+                      p->n, p->matrix ? ", " : "", p->matrix ? p->k : 0);
     tlt_status s = check_tensor(set, t, p, err);
     if (s != TLT_OK) return s;
   }
@@ -76,7 +76,7 @@ typedef struct load {
   struct load_failure {
     int64_t item;
     tlt_err err;
-  } *failure; /* [threads] */
+  } * failure; /* [threads] */
 } load;
 
 static int param_of_item(const load *l, int64_t item) {
@@ -90,8 +90,8 @@ static int param_of_item(const load *l, int64_t item) {
 }
 
 /* bf16 has the range of fp32 except the last half step, which would round to infinity. */
-static tlt_status check_range(const tlt_st_set *set, const tlt_st_tensor *t, const float *x, size_t n,
-                              tlt_err *err) {
+static tlt_status check_range(const tlt_st_set *set, const tlt_st_tensor *t, const float *x,
+                              size_t n, tlt_err *err) {
   if (t->dtype != TLT_F32) return TLT_OK;
   for (size_t i = 0; i < n; i++)
     if (fabsf(x[i]) >= 0x1.ffp127f)
@@ -100,7 +100,8 @@ static tlt_status check_range(const tlt_st_set *set, const tlt_st_tensor *t, con
   return TLT_OK;
 }
 
-static tlt_status read_chunk(load *l, tlt_param *p, int row, int rows, float *buffer, tlt_err *err) {
+static tlt_status read_chunk(load *l, tlt_param *p, int row, int rows, float *buffer,
+                             tlt_err *err) {
   const tlt_st_tensor *t = tlt_st_find(l->set, p->name);
   size_t count = (size_t)rows * (size_t)p->k;
   uint64_t at = (uint64_t)row * (uint64_t)p->k;
@@ -113,10 +114,11 @@ static tlt_status read_chunk(load *l, tlt_param *p, int row, int rows, float *bu
   if ((s = tlt_st_read_f32(l->set, l->twin, at, count, other, err))) return s;
   for (size_t i = 0; i < count; i++)
     if (buffer[i] != other[i])
-      return tlt_fail(err, TLT_EDATA,
-                      "%s: lm_head.weight: differs from the embedding at element %llu, expected the "
-                      "same values (tie_word_embeddings is true)",
-                      tlt_st_file_name(l->set, l->twin->file), (unsigned long long)(at + i));
+      return tlt_fail(
+          err, TLT_EDATA,
+          "%s: lm_head.weight: differs from the embedding at element %llu, expected the "
+          "same values (tie_word_embeddings is true)",
+          tlt_st_file_name(l->set, l->twin->file), (unsigned long long)(at + i));
   return TLT_OK;
 }
 

@@ -74,8 +74,13 @@ static tlt_status save_tensors(const tlt_weights *w, const char *path, tlt_err *
 
 static tlt_status copy_tokenizer(const char *from, const char *to, tlt_err *err) {
   static const char *NAMES[] = {
-      "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-      "vocab.json",     "merges.txt",            "chat_template.jinja",
+      "tokenizer.json",
+      "tokenizer_config.json",
+      "special_tokens_map.json",
+      "added_tokens.json",
+      "vocab.json",
+      "merges.txt",
+      "chat_template.jinja",
   };
   enum { TOKENIZER_FILE_MAX = 256 << 20 };
   for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) {

@@ -42,7 +42,9 @@ static void fill_prompt(int index, int vocab, int32_t *prompt, int *n) {
   for (int i = 0; i < *n; i++) prompt[i] = (index * 97 + i * i * 13 + 5) % vocab;
 }
 
-static int samples_of(int index) { return index % SAMPLES + 1; }
+static int samples_of(int index) {
+  return index % SAMPLES + 1;
+}
 
 static tlt_request request_of(int index, const int32_t *prompt, int n) {
   static const float temperatures[] = {1, 0.6f, 0, 1.3f};
@@ -95,7 +97,11 @@ static void run_engine(job *j, tlt_engine *e) {
 }
 
 static void run_on(job *j, tlt_model *m) {
-  tlt_engine_options o = {.batch = j->batch, .max_positions = 200, .prefill_chunk = j->chunk, .kv_bytes = j->kv_bytes, .seed = 3};
+  tlt_engine_options o = {.batch = j->batch,
+                          .max_positions = 200,
+                          .prefill_chunk = j->chunk,
+                          .kv_bytes = j->kv_bytes,
+                          .seed = 3};
   tlt_engine *e;
   tlt_err err = {0};
   memset(j->result, 0, sizeof j->result);
@@ -117,7 +123,8 @@ static void run_job(job *j, const tlt_config *c) {
 
 static void assert_same(const job *a, const job *b, const char *what) {
   assert_int_equal(a->done, b->done);
-  if (memcmp(a->result, b->result, sizeof a->result)) fail_msg("%s changed tokens or log-probabilities", what);
+  if (memcmp(a->result, b->result, sizeof a->result))
+    fail_msg("%s changed tokens or log-probabilities", what);
 }
 
 static bool available(const char *numerics) {
@@ -139,14 +146,18 @@ static void check_invariance(const char *numerics, tlt_arch arch) {
     bool unshared;
     const char *what;
   } ways[] = {
-      {1, 64, 512, false, "1 thread"},      {3, 64, 512, false, "3 threads"},
-      {16, 64, 512, false, "16 threads"},   {2, 1, 512, false, "batch 1"},
-      {2, 7, 512, false, "batch 7"},        {2, 64, 1, false, "chunk 1"},
-      {2, 64, 17, false, "chunk 17"},       {2, 64, 512, true, "unshared prompts"},
+      {1, 64, 512, false, "1 thread"},    {3, 64, 512, false, "3 threads"},
+      {16, 64, 512, false, "16 threads"}, {2, 1, 512, false, "batch 1"},
+      {2, 7, 512, false, "batch 7"},      {2, 64, 1, false, "chunk 1"},
+      {2, 64, 17, false, "chunk 17"},     {2, 64, 512, true, "unshared prompts"},
       {3, 7, 17, true, "all of them"},
   };
   for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-    other = (job){.numerics = numerics, .threads = ways[i].threads, .batch = ways[i].batch, .chunk = ways[i].chunk, .unshared = ways[i].unshared};
+    other = (job){.numerics = numerics,
+                  .threads = ways[i].threads,
+                  .batch = ways[i].batch,
+                  .chunk = ways[i].chunk,
+                  .unshared = ways[i].unshared};
     run_job(&other, &c);
     assert_same(&base, &other, ways[i].what);
   }
@@ -163,7 +174,8 @@ static void bf16_bits_do_not_depend_on_scheduling(void **state) {
   for (int arch = 0; arch < 3; arch++) check_invariance("avx512bf16", (tlt_arch)arch);
 }
 
-static void instruction_sets_agree(tlt_numerics numerics, const tlt_isa *isas, int n, const char *name) {
+static void instruction_sets_agree(tlt_numerics numerics, const tlt_isa *isas, int n,
+                                   const char *name) {
   static job base, other;
   tlt_config c = tiny_config(TLT_ARCH_QWEN3);
   base = (job){.numerics = name, .threads = 2, .batch = 16, .chunk = 32};
@@ -209,7 +221,8 @@ static void rollout_logprobs_equal_scores(void **state) {
       for (int s = 0; s < samples_of(p); s++) {
         const result *r = &j.result[p * SAMPLES + s];
         float out[NEW_TOKENS];
-        assert_int_equal(tlt_model_score(m, prompt, n, r->tokens, r->n_tokens, temperature, out, NULL), TLT_OK);
+        assert_int_equal(
+            tlt_model_score(m, prompt, n, r->tokens, r->n_tokens, temperature, out, NULL), TLT_OK);
         assert_memory_equal(out, r->logprobs, (size_t)r->n_tokens * sizeof *out);
       }
     }
@@ -224,11 +237,14 @@ static void samples_of_a_prompt_differ(void **state) {
   j = (job){.threads = 2, .batch = 64};
   run_job(&j, &c);
   for (int s = 1; s < 4; s++)
-    assert_memory_not_equal(j.result[3 * SAMPLES].tokens, j.result[3 * SAMPLES + s].tokens, 4 * sizeof(int32_t));
+    assert_memory_not_equal(j.result[3 * SAMPLES].tokens, j.result[3 * SAMPLES + s].tokens,
+                            4 * sizeof(int32_t));
   /* T = 0: the noise plays no part */
   for (int s = 1; s < 2; s++)
-    assert_memory_equal(j.result[6 * SAMPLES].tokens, j.result[6 * SAMPLES + s].tokens, 20 * sizeof(int32_t));
-  assert_true(j.stats.shared_tokens > 0 && j.stats.prefill_tokens == 1 + 2 + 15 + 16 + 17 + 33 + 64 + 99 + LONGEST);
+    assert_memory_equal(j.result[6 * SAMPLES].tokens, j.result[6 * SAMPLES + s].tokens,
+                        20 * sizeof(int32_t));
+  assert_true(j.stats.shared_tokens > 0 &&
+              j.stats.prefill_tokens == 1 + 2 + 15 + 16 + 17 + 33 + 64 + 99 + LONGEST);
 }
 
 /* ---- Limits ---- */
@@ -238,7 +254,8 @@ static void little_memory_only_takes_longer(void **state) {
   static job base, other;
   tlt_config c = tiny_config(TLT_ARCH_QWEN2);
   tlt_model *m = tiny_model(&c, "auto", 2);
-  size_t block = tlt_kv_layout_of(c.layers, c.kv_heads, c.head_dim, m->kernels->act_size).block_bytes;
+  size_t block =
+      tlt_kv_layout_of(c.layers, c.kv_heads, c.head_dim, m->kernels->act_size).block_bytes;
   base = (job){.batch = 64, .chunk = 512};
   run_on(&base, m);
   for (int blocks = 14; blocks < 40; blocks += 5) {
@@ -267,7 +284,13 @@ static void answers_end_at_the_last_position(void **state) {
   assert_int_equal(tlt_engine_create(m, NULL, &o, &e, &err), TLT_OK);
   assert_int_equal(tlt_engine_room(e), 3);
   for (int left = 1; left <= 18; left++) {
-    tlt_request r = {.prompt = prompt, .n_prompt = 48 - left, .n_samples = 3, .max_tokens = 30, .temperature = 1, .top_p = 1, .ignore_eos = true};
+    tlt_request r = {.prompt = prompt,
+                     .n_prompt = 48 - left,
+                     .n_samples = 3,
+                     .max_tokens = 30,
+                     .temperature = 1,
+                     .top_p = 1,
+                     .ignore_eos = true};
     j = (job){0};
     assert_int_equal(tlt_engine_submit(e, &r, &err), TLT_OK);
     assert_int_equal(tlt_engine_pending(e), 3);
@@ -278,7 +301,12 @@ static void answers_end_at_the_last_position(void **state) {
       assert_int_equal(j.result[s].finish, TLT_FINISH_LENGTH);
     }
   }
-  tlt_request r = {.prompt = prompt, .n_prompt = 48, .n_samples = 1, .max_tokens = 1, .temperature = 1, .top_p = 1};
+  tlt_request r = {.prompt = prompt,
+                   .n_prompt = 48,
+                   .n_samples = 1,
+                   .max_tokens = 1,
+                   .temperature = 1,
+                   .top_p = 1};
   assert_int_equal(tlt_engine_submit(e, &r, &err), TLT_EDATA);
   tlt_engine_free(e);
   tlt_model_close(m);
@@ -293,7 +321,12 @@ static void bad_requests_are_refused(void **state) {
   int32_t prompt[2] = {1, 2};
   const char *stop[1] = {"x"};
   assert_int_equal(tlt_engine_create(m, NULL, &o, &e, NULL), TLT_OK);
-  tlt_request good = {.prompt = prompt, .n_prompt = 2, .n_samples = 1, .max_tokens = 4, .temperature = 1, .top_p = 1};
+  tlt_request good = {.prompt = prompt,
+                      .n_prompt = 2,
+                      .n_samples = 1,
+                      .max_tokens = 4,
+                      .temperature = 1,
+                      .top_p = 1};
   tlt_request bad[9];
   for (int i = 0; i < 9; i++) bad[i] = good;
   bad[0].n_prompt = 0;
@@ -334,7 +367,8 @@ static void clearing_frees_everything(void **state) {
   for (int steps = 0; steps < 40; steps++) {
     again = (job){0};
     submit_all(&j, e, c.vocab);
-    for (int i = 0; i < steps; i++) assert_int_equal(tlt_engine_step(e, keep, &again, NULL), TLT_OK);
+    for (int i = 0; i < steps; i++)
+      assert_int_equal(tlt_engine_step(e, keep, &again, NULL), TLT_OK);
     tlt_engine_clear(e);
     assert_int_equal(tlt_engine_pending(e), 0);
     assert_int_equal(tlt__blocks_available(&e->blocks), e->blocks.count);
@@ -352,7 +386,7 @@ static void clearing_frees_everything(void **state) {
 
 typedef struct seen {
   const tlt_model *m;
-  int rows[3]; /* per tap */
+  int rows[3];  /* per tap */
   float *final; /* [640][H] of rollout 0, by position */
   float *entering;
 } seen;
@@ -375,12 +409,19 @@ static void sink_sees_every_row_once(void **state) {
   tlt_config c = tiny_config(TLT_ARCH_QWEN3);
   tlt_model *m = tiny_model(&c, "auto", 2);
   tlt_engine_options o = {.batch = 2, .max_positions = 100, .prefill_chunk = 9, .seed = 5};
-  seen s = {.m = m, .final = calloc(640, (size_t)c.hidden * sizeof(float)), .entering = calloc(640, (size_t)c.hidden * sizeof(float))};
+  seen s = {.m = m,
+            .final = calloc(640, (size_t)c.hidden * sizeof(float)),
+            .entering = calloc(640, (size_t)c.hidden * sizeof(float))};
   tlt_hidden_sink sink = {&s, 2, {TLT_TAP_FINAL, 0}, look};
   tlt_engine *e;
   int32_t prompt[30];
   for (int i = 0; i < 30; i++) prompt[i] = i * 3;
-  tlt_request r = {.prompt = prompt, .n_prompt = 30, .n_samples = 1, .max_tokens = 20, .temperature = 1, .top_p = 1};
+  tlt_request r = {.prompt = prompt,
+                   .n_prompt = 30,
+                   .n_samples = 1,
+                   .max_tokens = 20,
+                   .temperature = 1,
+                   .top_p = 1};
   assert_int_equal(tlt_engine_create(m, NULL, &o, &e, NULL), TLT_OK);
   tlt_engine_set_sink(e, &sink);
   assert_int_equal(tlt_engine_submit(e, &r, NULL), TLT_OK);
@@ -391,7 +432,8 @@ static void sink_sees_every_row_once(void **state) {
   /* the layer-0 tap is the embedding of the token; the final tap gives the log-probabilities */
   size_t stride = tlt_act_stride((size_t)c.hidden) * m->kernels->act_size;
   void *act = tlt_calloc_aligned(1, stride);
-  float *row = calloc((size_t)c.hidden, sizeof *row), *logits = calloc((size_t)c.vocab, sizeof *logits);
+  float *row = calloc((size_t)c.hidden, sizeof *row),
+        *logits = calloc((size_t)c.vocab, sizeof *logits);
   for (int i = 0; i < 20; i++) {
     int position = 29 + i;
     int32_t token = i ? j.result[0].tokens[i - 1] : prompt[29];
@@ -442,7 +484,8 @@ static tlt_tokenizer *tiny_tokenizer(void) {
   tlt_tokenizer *t;
   tlt_err err = {0};
   assert_non_null(mkdtemp(folder));
-  if (tlt_tokenizer_train(texts, lengths, 2, 270, specials, 1, "<end>", folder, &err) != TLT_OK || tlt_tokenizer_open(folder, &t, &err) != TLT_OK)
+  if (tlt_tokenizer_train(texts, lengths, 2, 270, specials, 1, "<end>", folder, &err) != TLT_OK ||
+      tlt_tokenizer_open(folder, &t, &err) != TLT_OK)
     fail_msg("%s", err.text);
   assert_int_equal(tlt_path_remove(folder, NULL), TLT_OK);
   return t;
@@ -459,7 +502,12 @@ static void stop_string_across_tokens(void **state) {
   tlt_engine_options o = {.batch = 4, .max_positions = 200, .seed = 3};
   tlt_engine *e;
   int32_t prompt[3] = {5, 6, 7};
-  tlt_request r = {.prompt = prompt, .n_prompt = 3, .n_samples = 3, .max_tokens = NEW_TOKENS, .temperature = 1, .top_p = 1};
+  tlt_request r = {.prompt = prompt,
+                   .n_prompt = 3,
+                   .n_samples = 3,
+                   .max_tokens = NEW_TOKENS,
+                   .temperature = 1,
+                   .top_p = 1};
   assert_int_equal(tlt_engine_create(m, t, &o, &e, NULL), TLT_OK);
   assert_int_equal(tlt_engine_submit(e, &r, NULL), TLT_OK);
   plain = stopped = (job){0};
@@ -494,7 +542,8 @@ static void stop_string_across_tokens(void **state) {
 static void stop_strings_match_in_any_cut(void **state) {
   (void)state;
   static const char text[] = "aabaabaaabaababaabaaabab";
-  static const char *stops[] = {"a", "ab", "aabaaab", "abab", "aaaa", "aabaabaaabaababaabaaabab", "b"};
+  static const char *stops[] = {"a", "ab", "aabaaab", "abab", "aaaa", "aabaabaaabaababaabaaabab",
+                                "b"};
   for (size_t i = 0; i < sizeof stops / sizeof *stops; i++)
     for (size_t cut = 1; cut < 6; cut++) {
       const char *where = strstr(text, stops[i]);

@@ -39,8 +39,8 @@ static void remove_file(const char *name) {
 
 /* ---- Configuration ---- */
 
-#define SIZES                                                                                      \
-  "\"hidden_size\": 48, \"num_hidden_layers\": 2, \"num_attention_heads\": 6, "                    \
+#define SIZES                                                                   \
+  "\"hidden_size\": 48, \"num_hidden_layers\": 2, \"num_attention_heads\": 6, " \
   "\"intermediate_size\": 80, \"vocab_size\": 100, \"max_position_embeddings\": 512"
 
 static tlt_status load_config(const char *text, tlt_config *c, tlt_err *err) {
@@ -57,10 +57,15 @@ static void config_defaults_follow_the_architecture(void **state) {
   assert_int_equal(c.head_dim, 8);
   assert_true(!c.tied && !c.qkv_bias && !c.qk_norm && c.norm_eps == 1e-6f);
   assert_true(c.rope_theta == 10000 && c.rope == TLT_ROPE_PLAIN);
-  assert_int_equal(load_config("{\"model_type\": \"qwen3\", \"num_key_value_heads\": 3, " SIZES "}", &c, &err), TLT_OK);
+  assert_int_equal(
+      load_config("{\"model_type\": \"qwen3\", \"num_key_value_heads\": 3, " SIZES "}", &c, &err),
+      TLT_OK);
   assert_int_equal(c.head_dim, 128);
   assert_true(c.qk_norm && !c.qkv_bias);
-  assert_int_equal(load_config("{\"model_type\": \"qwen2\", \"num_key_value_heads\": null, " SIZES "}", &c, &err), TLT_OK);
+  assert_int_equal(
+      load_config("{\"model_type\": \"qwen2\", \"num_key_value_heads\": null, " SIZES "}", &c,
+                  &err),
+      TLT_OK);
   assert_int_equal(c.kv_heads, 6);
   assert_true(c.qkv_bias && !c.qk_norm);
 }
@@ -71,7 +76,8 @@ static void rope_spellings(void **state) {
       "\"rope_theta\": 5000, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0}",
       "\"rope_theta\": 5000.0, \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 4}",
       "\"rope_parameters\": {\"rope_theta\": 5000, \"rope_type\": \"linear\", \"factor\": 4}",
-      "\"rope_theta\": 5000, \"rope_parameters\": {\"rope_theta\": 5000, \"type\": \"linear\", \"factor\": 4}",
+      "\"rope_theta\": 5000, \"rope_parameters\": {\"rope_theta\": 5000, \"type\": \"linear\", "
+      "\"factor\": 4}",
   };
   for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
     char text[1024];
@@ -100,19 +106,31 @@ static void bad_configurations_name_the_field(void **state) {
       {"\"model_type\": \"llama\", \"rms_norm_eps\": -1, " SIZES, "rms_norm_eps"},
       {"\"model_type\": \"llama\", \"attention_bias\": true, " SIZES, "attention_bias"},
       {"\"model_type\": \"llama\", \"mlp_bias\": true, " SIZES, "mlp_bias"},
-      {"\"model_type\": \"qwen2\", \"num_key_value_heads\": 2, \"use_sliding_window\": true, " SIZES, "use_sliding_window"},
-      {"\"model_type\": \"qwen3\", \"num_key_value_heads\": 2, \"layer_types\": [\"full_attention\", \"sliding_attention\"], " SIZES, "layer_types[1]"},
+      {"\"model_type\": \"qwen2\", \"num_key_value_heads\": 2, \"use_sliding_window\": "
+       "true, " SIZES,
+       "use_sliding_window"},
+      {"\"model_type\": \"qwen3\", \"num_key_value_heads\": 2, \"layer_types\": "
+       "[\"full_attention\", \"sliding_attention\"], " SIZES,
+       "layer_types[1]"},
       {"\"model_type\": \"llama\", \"quantization_config\": {}, " SIZES, "quantization_config"},
       {"\"model_type\": \"llama\", \"hidden_act\": \"gelu\", " SIZES, "hidden_act"},
       {"\"model_type\": \"llama\", \"eos_token_id\": 100, " SIZES, "eos_token_id"},
       {"\"model_type\": \"llama\", \"eos_token_id\": [1, \"2\"], " SIZES, "eos_token_id[1]"},
       {"\"model_type\": \"llama\", \"tie_word_embeddings\": 1, " SIZES, "tie_word_embeddings"},
-      {"\"model_type\": \"llama\", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2}, " SIZES, "rope_scaling.type"},
-      {"\"model_type\": \"llama\", \"rope_scaling\": {\"rope_type\": \"linear\"}, " SIZES, "rope_scaling.factor"},
-      {"\"model_type\": \"llama\", \"rope_parameters\": {\"rope_type\": \"dynamic\"}, " SIZES, "rope_parameters.rope_type"},
-      {"\"model_type\": \"llama\", \"rope_theta\": 1e4, \"rope_parameters\": {\"rope_theta\": 1e5}, " SIZES, "rope_theta"},
-      {"\"model_type\": \"llama\", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}, \"rope_parameters\": {\"rope_type\": \"default\"}, " SIZES, "rope_parameters"},
-      {"\"model_type\": \"llama\", \"rope_parameters\": {\"partial_rotary_factor\": 0.5}, " SIZES, "partial_rotary_factor"},
+      {"\"model_type\": \"llama\", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2}, " SIZES,
+       "rope_scaling.type"},
+      {"\"model_type\": \"llama\", \"rope_scaling\": {\"rope_type\": \"linear\"}, " SIZES,
+       "rope_scaling.factor"},
+      {"\"model_type\": \"llama\", \"rope_parameters\": {\"rope_type\": \"dynamic\"}, " SIZES,
+       "rope_parameters.rope_type"},
+      {"\"model_type\": \"llama\", \"rope_theta\": 1e4, \"rope_parameters\": {\"rope_theta\": "
+       "1e5}, " SIZES,
+       "rope_theta"},
+      {"\"model_type\": \"llama\", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}, "
+       "\"rope_parameters\": {\"rope_type\": \"default\"}, " SIZES,
+       "rope_parameters"},
+      {"\"model_type\": \"llama\", \"rope_parameters\": {\"partial_rotary_factor\": 0.5}, " SIZES,
+       "partial_rotary_factor"},
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     char text[2048];
@@ -130,13 +148,16 @@ static void end_tokens_are_united(void **state) {
   tlt_config c;
   tlt_err err = {0};
   write_text("generation_config.json", "{\"eos_token_id\": [7, 3, 9], \"pad_token_id\": 5}");
-  assert_int_equal(load_config("{\"model_type\": \"llama\", \"eos_token_id\": 3, " SIZES "}", &c, &err), TLT_OK);
+  assert_int_equal(
+      load_config("{\"model_type\": \"llama\", \"eos_token_id\": 3, " SIZES "}", &c, &err), TLT_OK);
   assert_int_equal(c.n_eos, 3);
   assert_int_equal(c.eos[0], 3);
   assert_int_equal(c.eos[1], 7);
   assert_int_equal(c.eos[2], 9);
   assert_int_equal(c.pad, 5);
-  assert_int_equal(load_config("{\"model_type\": \"llama\", \"eos_token_id\": null, " SIZES "}", &c, &err), TLT_OK);
+  assert_int_equal(
+      load_config("{\"model_type\": \"llama\", \"eos_token_id\": null, " SIZES "}", &c, &err),
+      TLT_OK);
   assert_int_equal(c.n_eos, 3);
   remove_file("generation_config.json");
   assert_int_equal(load_config("{\"model_type\": \"llama\", " SIZES "}", &c, &err), TLT_OK);
@@ -244,9 +265,11 @@ static void write_damaged(const tlt_weights *w, damage how) {
       if (how == LEFT_OUT && i == 4) continue;
       int64_t shape[2] = {p->n, p->k};
       if (how == MISSHAPEN && p->matrix && i == 0) shape[0] = p->k, shape[1] = p->n;
-      const char *name = more ? (how == EXTRA ? "model.layers.9.extra" : "lm_head.weight") : p->name;
+      const char *name =
+          more ? (how == EXTRA ? "model.layers.9.extra" : "lm_head.weight") : p->name;
       if (pass == 0) {
-        assert_int_equal(tlt_st_declare(out, name, TLT_F32, shape, p->matrix ? 2 : 1, NULL), TLT_OK);
+        assert_int_equal(tlt_st_declare(out, name, TLT_F32, shape, p->matrix ? 2 : 1, NULL),
+                         TLT_OK);
         continue;
       }
       size_t n = (size_t)p->n * (size_t)p->k;
@@ -262,8 +285,10 @@ static void write_damaged(const tlt_weights *w, damage how) {
 static void bad_tensors_are_named(void **state) {
   (void)state;
   tlt_config c = tiny_config(TLT_ARCH_LLAMA);
-  static const char *named[] = {
-      [LEFT_OUT] = "missing tensor", [EXTRA] = "model.layers.9.extra", [MISSHAPEN] = "got shape [45, 1331], expected [1331, 45]", [OTHER_HEAD] = "lm_head.weight"};
+  static const char *named[] = {[LEFT_OUT] = "missing tensor",
+                                [EXTRA] = "model.layers.9.extra",
+                                [MISSHAPEN] = "got shape [45, 1331], expected [1331, 45]",
+                                [OTHER_HEAD] = "lm_head.weight"};
   for (int threads = 1; threads <= 3; threads += 2)
     for (int how = 0; how < 4; how++) {
       tlt_err err = {0};
