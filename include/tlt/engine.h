@@ -2,7 +2,10 @@
  *
  * A request is one prompt with n samples; samples share the prompt's full KV blocks. Rows of a step
  * are prefill chunks and decode rows of any mix of samples; no result depends on that mix. Steps
- * allocate nothing. An engine belongs to one thread (its pool does the parallel work). */
+ * allocate nothing. An engine belongs to one thread (its pool does the parallel work).
+ *
+ * Samples are admitted in the order of submission, each once KV blocks for its longest possible
+ * answer are free, so a running sample never waits for memory and there is no deadlock. */
 #ifndef TLT_ENGINE_H
 #define TLT_ENGINE_H
 
@@ -77,7 +80,8 @@ int tlt_engine_pending(const tlt_engine *e);
 /* Samples that could be admitted now without waiting: hand-out asks this. */
 int tlt_engine_room(const tlt_engine *e);
 
-/* One forward step over whatever is runnable; done(context, sample) for each finished sample. */
+/* One forward step over whatever is runnable; done(context, sample) for each finished sample, which
+ * may submit. TLT_ENUMERIC: a log-probability is not finite; clear or free the engine then. */
 typedef void (*tlt_sample_fn)(void *context, const tlt_sample *sample);
 tlt_status tlt_engine_step(tlt_engine *e, tlt_sample_fn done, void *context, tlt_err *err);
 
