@@ -25,14 +25,20 @@
 #include "base/bf16.h"
 #include "tlt/status.h"
 
-typedef enum tlt_numerics { TLT_NUMERICS_PORTABLE, TLT_NUMERICS_AVX512BF16, TLT_NUMERICS_AMX } tlt_numerics;
-
-/* Instruction set of a table. SCALAR of the avx512bf16 path is its oracle (slow). */
 typedef enum tlt_numerics {
   TLT_NUMERICS_PORTABLE,
   TLT_NUMERICS_AVX512BF16,
   TLT_NUMERICS_AMX
 } tlt_numerics;
+
+/* Instruction set of a table. SCALAR of the avx512bf16 path is its oracle (slow). */
+typedef enum tlt_isa {
+  TLT_ISA_SCALAR,
+  TLT_ISA_AVX2,
+  TLT_ISA_AVX512,
+  TLT_ISA_AVX512BF16,
+  TLT_ISA_AMX
+} tlt_isa;
 
 enum {
   TLT_PANEL = 16,        /* outputs per weight panel */
