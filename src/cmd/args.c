@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,17 @@ static tlt_status store_int(const tlt_arg *a, const char *text, tlt_err *err) {
   return TLT_OK;
 }
 
+static tlt_status store_seed(const tlt_arg *a, const char *text, tlt_err *err) {
+  char *end;
+  errno = 0;
+  long long v = strtoll(text, &end, 10);
+  if (end == text || *end || errno || v < 0 || v > UINT32_MAX)
+    return tlt_fail(err, TLT_EUSAGE, "--%s: got '%s', expected a whole number from 0 to %lld",
+                    a->name, text, (long long)UINT32_MAX);
+  *(uint32_t *)a->to = (uint32_t)v;
+  return TLT_OK;
+}
+
 static tlt_status store_number(const tlt_arg *a, const char *text, tlt_err *err) {
   char *end;
   double v = strtod(text, &end);
@@ -62,6 +74,7 @@ static tlt_status store(const tlt_arg *a, const char *text, tlt_err *err) {
     case TLT_ARG_TEXT: *(const char **)a->to = text; return TLT_OK;
     case TLT_ARG_MAYBE: *(const char **)a->to = text ? text : ""; return TLT_OK;
     case TLT_ARG_INT: return store_int(a, text, err);
+    case TLT_ARG_SEED: return store_seed(a, text, err);
     case TLT_ARG_NUMBER: return store_number(a, text, err);
     case TLT_ARG_LIST: return store_list(a, text, err);
   }

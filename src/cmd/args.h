@@ -11,6 +11,7 @@ typedef enum tlt_arg_kind {
   TLT_ARG_FLAG,   /* bool *: set to true */
   TLT_ARG_TEXT,   /* const char **: borrowed from argv */
   TLT_ARG_INT,    /* int *: decimal, low .. high */
+  TLT_ARG_SEED,   /* uint32_t *: decimal, 0 .. 2^32 - 1 */
   TLT_ARG_NUMBER, /* float *: finite decimal, low .. high */
   TLT_ARG_LIST,   /* tlt_arg_list *: may be given many times */
   TLT_ARG_MAYBE,  /* const char **: optional value (--resume[=how]), "" when given without */

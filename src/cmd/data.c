@@ -11,7 +11,7 @@ enum { MAX_TASK_OPTIONS = 16, MAX_TABLE = 24 };
 
 static const tlt_arg common[] = {
     {"count", TLT_ARG_INT, NULL, 1, 100000000, "N", "problems (10)"},
-    {"seed", TLT_ARG_INT, NULL, 0, 2147483647, "S", "seed of the problems (0)"},
+    {"seed", TLT_ARG_SEED, NULL, 0, 0, "S", "seed of the problems (0)"},
     {"split", TLT_ARG_TEXT, NULL, 0, 0, "NAME", "all, train, rl or eval: disjoint sets (all)"},
     {"traces", TLT_ARG_FLAG, NULL, 0, 0, NULL, "add worked traces as \"completion\""},
 };
@@ -50,7 +50,8 @@ static tlt_status find_task(int argc, char **argv, const char **task, tlt_err *e
 
 static int data_main(int argc, char **argv) {
   const char *task = NULL, *split_name = "all";
-  int count = 10, seed = 0, values[MAX_TASK_OPTIONS], n = 0;
+  uint32_t seed = 0;
+  int count = 10, values[MAX_TASK_OPTIONS], n = 0;
   bool traces = false, help;
   tlt_err err = {0};
   tlt_arg table[MAX_TABLE];
@@ -84,7 +85,7 @@ static int data_main(int argc, char **argv) {
   tlt_task *t = NULL;
   s = tlt_split_find(split_name, &split, &err);
   if (s == TLT_OK)
-    s = tlt_task_open(task, settings, (size_t)n, split, (uint32_t)seed, traces, &t, &err);
+    s = tlt_task_open(task, settings, (size_t)n, split, seed, traces, &t, &err);
   if (s == TLT_OK) s = print_lines(t, (size_t)count, &err);
   tlt_task_close(t);
   return s == TLT_OK ? 0 : tlt_report_error(&err);

@@ -95,7 +95,6 @@ static int eval_main(int argc, char **argv) {
                         .top_p = 1};
   const char *compare = NULL;
   bool json = false, help;
-  int seed = 0;
   const tlt_arg table[] = {
       {"model", TLT_ARG_TEXT, &o.model, 0, 0, "DIR", "Hugging Face model directory"},
       {"data", TLT_ARG_TEXT, &o.data, 0, 0, "FILE", "JSONL lines with prompt and answer"},
@@ -109,7 +108,7 @@ static int eval_main(int argc, char **argv) {
       {"top-p", TLT_ARG_NUMBER, &o.top_p, 1e-6, 1, "P", "nucleus filter (1: off)"},
       {"top-k", TLT_ARG_INT, &o.top_k, 0, 1 << 24, "K", "top-k filter (0: off)"},
       {"min-p", TLT_ARG_NUMBER, &o.min_p, 0, 1, "P", "min-p filter (0: off)"},
-      {"seed", TLT_ARG_INT, &seed, 0, 2147483647, "S", "noise seed (0)"},
+      {"seed", TLT_ARG_SEED, &o.seed, 0, 0, "S", "noise seed (0)"},
       {"chat", TLT_ARG_FLAG, &o.chat, 0, 0, NULL, "put text prompts through the chat template"},
       {"batch", TLT_ARG_INT, &o.batch, 1, 65536, "N", "sequences decoded at once (128)"},
       {"threads", TLT_ARG_INT, &o.threads, 0, 1024, "N", "threads (0: all cores)"},
@@ -125,7 +124,6 @@ static int eval_main(int argc, char **argv) {
   if (s == TLT_OK && help) return 0;
   if (s == TLT_OK && (n_rest || !o.model || !o.data))
     s = tlt_fail(&err, TLT_EUSAGE, "expected --model DIR --data FILE.jsonl");
-  o.seed = (uint32_t)seed;
   if (s == TLT_OK) s = run(&o, compare, json, &err);
   tlt_progress_clear();
   return s == TLT_OK ? 0 : tlt_report_error(&err);

@@ -13,7 +13,7 @@
 typedef struct generate_args {
   const char *model, *prompt, *prompts, *numerics, *out, *template_file;
   bool chat, json;
-  int threads, seed;
+  int threads;
   tlt_arg_list stop;
   tlt_generate_options o;
   tlt_output output;
@@ -99,7 +99,6 @@ static tlt_status check(generate_args *a, int n_rest, char **rest, tlt_err *err)
   if (!a->model) return tlt_fail(err, TLT_EUSAGE, "--model: missing, expected a model directory");
   if (!a->prompt == !a->prompts)
     return tlt_fail(err, TLT_EUSAGE, "expected exactly one of --prompt and --prompts");
-  a->o.seed = (uint32_t)a->seed;
   a->o.stop = a->stop.value;
   a->o.n_stop = a->stop.count;
   return TLT_OK;
@@ -152,7 +151,7 @@ static int generate_main(int argc, char **argv) {
       {"top-p", TLT_ARG_NUMBER, &a.o.top_p, 1e-6, 1, "P", "nucleus filter (1: off)"},
       {"top-k", TLT_ARG_INT, &a.o.top_k, 0, 1 << 24, "K", "top-k filter (0: off)"},
       {"min-p", TLT_ARG_NUMBER, &a.o.min_p, 0, 1, "P", "min-p filter (0: off)"},
-      {"seed", TLT_ARG_INT, &a.seed, 0, 2147483647, "S", "noise seed (0)"},
+      {"seed", TLT_ARG_SEED, &a.o.seed, 0, 0, "S", "noise seed (0)"},
       {"stop", TLT_ARG_LIST, &a.stop, 0, 0, "TEXT", "stop string; may be repeated"},
       {"ignore-eos", TLT_ARG_FLAG, &a.o.ignore_eos, 0, 0, NULL, "go on after end-of-text tokens"},
       {"batch", TLT_ARG_INT, &a.o.batch, 1, 65536, "N", "sequences decoded at once (32)"},
