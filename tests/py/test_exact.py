@@ -64,6 +64,8 @@ def test_portable_is_the_same_on_every_instruction_set(tmp_path, tlt, tiny, proc
         if flag in processor:
             results[isa] = generate(tlt, tiny, prompts, tmp_path / isa, "--numerics", "portable",
                                     env={"TLT_ISA": isa})
+    if len(results) < 2:
+        pytest.skip("this processor has neither AVX2 nor AVX-512")
     assert len(set(results.values())) == 1, results.keys()
 
 
@@ -121,6 +123,7 @@ def test_metrics_and_weights_survive_sigkill(tmp_path, tlt, tiny):
     config.write_text(CONFIG.format(model=tiny, steps=steps, algorithm="grpo"))
     command = [TLT, "train", str(config), "--run", str(tmp_path / "killed")]
     metrics = tmp_path / "killed" / "metrics.jsonl"
+    killed = 0
     for lines in (3, 6, 9):
         p = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         deadline = time.time() + 120
@@ -130,9 +133,10 @@ def test_metrics_and_weights_survive_sigkill(tmp_path, tlt, tiny):
             time.sleep(0.002)
         time.sleep(0.05 * (hash(str(tmp_path)) % 7) / 7)
         p.send_signal(signal.SIGKILL)
-        p.wait()
+        killed += p.wait() == -signal.SIGKILL
         if "--resume" not in command:
             command.append("--resume")
+    assert killed >= 2, "the run ended before it could be killed"
     code, out, err = run_tlt(*command[1:])
     assert code == 0, err
     assert out.decode().strip().splitlines()[-1].split()[-1] == want
@@ -145,7 +149,9 @@ def test_portable_training_is_the_same_on_every_instruction_set(tmp_path, tlt, t
     if FULL:
         got["scalar"] = train(tmp_path, tiny, "scalar", "--numerics", "portable", steps=2,
                               env={"TLT_ISA": "scalar"})
-    assert len(set(got.values())) <= 1, got
+    if len(got) < 2:
+        pytest.skip("this processor has fewer than two vector instruction sets")
+    assert len(set(got.values())) == 1, got
 
 
 def test_final_model_is_the_one_of_the_run(tmp_path, tlt, tiny):
