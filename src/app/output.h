@@ -6,7 +6,7 @@
 
 typedef struct tlt_output {
   tlt_file *file;
-  char temporary[TLT_PATH_MAX + 8], path[TLT_PATH_MAX];
+  char path[TLT_PATH_MAX];
 } tlt_output;
 
 tlt_status tlt_output_open(tlt_output *o, const char *path, tlt_err *err);
