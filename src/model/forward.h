@@ -18,12 +18,25 @@ typedef struct tlt_kv_view {
   const int32_t *blocks; /* [ceil(positions / 16)] block indices */
 } tlt_kv_view;
 
-/* Rows of one sequence in a batch: consecutive positions pos0 .. pos0 + n_rows - 1, causal. The KV
- * of positions below pos0 is already there. */
+/* A tree of rows behind positions 0 .. pos0 - 1: siblings share a position, so position is not slot.
+ * Node i keeps its KV in slot pos0 + i, has the logical position pos0 + depth[i] and sees positions
+ * below pos0, its ancestors and itself. */
+typedef struct tlt_tree_rows {
+  const int16_t *parent; /* [first + n_rows] an earlier node, or -1: depth 0 */
+  const int16_t *depth;  /* [first + n_rows] depth of the parent + 1; at most TLT_TREE_DEPTH */
+  int first;             /* the rows are nodes first .. first + n_rows - 1; the KV of earlier nodes is
+                            already there */
+} tlt_tree_rows;
+
+enum { TLT_TREE_DEPTH = 40 };
+
+/* Rows of one sequence in a batch: consecutive positions pos0 .. pos0 + n_rows - 1, causal, or with
+ * `tree` nodes of a tree behind pos0. The KV of positions below pos0 is already there. */
 typedef struct tlt_seq_rows {
   int row0, n_rows;
   int pos0;
   tlt_kv_view kv;
+  const tlt_tree_rows *tree; /* NULL: a chain */
 } tlt_seq_rows;
 
 typedef struct tlt_batch {

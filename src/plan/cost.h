@@ -1,0 +1,3 @@
+#ifndef TLT_PLAN_COST_H
+#define TLT_PLAN_COST_H
+#endif
