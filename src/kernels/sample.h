@@ -47,6 +47,7 @@ static inline float tlt_sample_min_p(const tlt_sampling *how) {
   return how->min_p > 1.0f ? 1.0f : how->min_p;
 }
 
+/* The noise of token v >= 0 in draw d. Draft sources rank by it too. */
 static inline float tlt_sample_noise(const tlt_draw *d, int v) {
   tlt_random4 r = tlt_philox(d->seed, TLT_PURPOSE_SAMPLE, d->rollout, d->sample, d->position,
                              (uint32_t)v / 4);

@@ -6,6 +6,8 @@
 
 #include <math.h>
 
+#include "kernels/sample.h"
+
 enum { MAX_N = 50000 };
 
 static float logits[MAX_N];
@@ -99,6 +101,29 @@ static void filtered_equals_reference(void **state) {
   equals_reference(true);
 }
 
+/* What ranks drafts: logits / T + tlt_sample_noise, token by token. */
+static void noise_of_one_token_is_the_samplers(void **state) {
+  (void)state;
+  enum { N = 1000 };
+  const tlt_kernels *k[3];
+  int tables = test_tables(TLT_NUMERICS_PORTABLE, k);
+  tlt_stream s = test_stream(12);
+  for (uint32_t i = 0; i < 500; i++) {
+    fill_row(NORMAL, N, &s);
+    tlt_sampling how = {.temperature = i % 2 ? 1.0f : 0.6f, .top_p = 1};
+    tlt_draw draw = {tlt_stream_u32(&s), i, i % 7, tlt_stream_u32(&s)};
+    int32_t best = 0;
+    float best_score = -INFINITY;
+    for (int32_t v = 0; v < N; v++) {
+      float score = logits[v] / how.temperature + tlt_sample_noise(&draw, v);
+      if (score > best_score) best = v, best_score = score;
+    }
+    assert_int_equal(tlt_sample_reference(logits, N, &how, &draw, scratch), best);
+    for (int t = 0; t < tables; t++)
+      assert_int_equal(k[t]->sample(logits, N, &how, &draw, scratch), best);
+  }
+}
+
 /* One token far above 49,151 equal ones: now and then the winner comes from 13 nats below, where only
  * extreme noise reaches. */
 static void deep_tail_is_not_pruned(void **state) {
@@ -178,6 +203,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(plain_equals_reference),
       cmocka_unit_test(filtered_equals_reference),
+      cmocka_unit_test(noise_of_one_token_is_the_samplers),
       cmocka_unit_test(deep_tail_is_not_pruned),
       cmocka_unit_test(greedy_takes_the_first_of_equals),
       cmocka_unit_test(draws_follow_the_distribution),
