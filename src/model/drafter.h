@@ -22,29 +22,35 @@ enum { TLT_HOT_DEFAULT = 4096 };
 /* weights.config is that of the one layer (llama form, layers = 1, no bias, no QK-norm; heads,
  * head_dim and rope settings of the target). weights.layer[0].norm1 is NULL: identity.
  * weights.embed is the target's matrix, shared; weights.head and final_norm are unset.
- * weights.param lists fc.weight, (fc.bias) and layers.0.*: what training changes and files hold. */
+ * weights.param lists fc.weight and layers.0.*: what training changes and, with fc.bias, what files
+ * hold. */
 typedef struct tlt_drafter {
   tlt_weights weights;
-  tlt_packed fc;  /* [H][2 H], bias = fc_bias */
-  float *fc_bias; /* [H]; zero unless a file brought one; not trained */
+  tlt_packed fc;         /* [H][2 H], bias = fc_bias */
+  float *fc_bias;        /* [H]; zero unless a file brought one; not trained */
+  tlt_param *file_param; /* fc.bias, then weights.param */
   int n_hot;
   int32_t *hot;        /* [n_hot] ascending */
   tlt_packed hot_head; /* [n_hot][H] rows of the target's LM head */
-  void *memory, *hot_memory;
+  void *hot_memory;    /* of the two above */
 } tlt_drafter;
 
 /* Random weights for this target: as tlt_weights_init; hot tokens 0 .. min(V, TLT_HOT_DEFAULT) - 1.
- * inter: width of the MLP, 0: the target's. */
+ * inter: width of the MLP, 0: the target's. The target's matrices are shared: it must outlive the
+ * drafter. */
 tlt_status tlt_drafter_create(const tlt_weights *target, int inter, uint32_t seed,
                               tlt_drafter **out, tlt_err *err);
 
 /* Read a directory. Wrong hidden size, vocabulary, head shape, tensor set or shape, or damage:
- * TLT_EDATA with file, field or tensor, what it has and what the target needs. Without
- * hot_tokens.json the first TLT_HOT_DEFAULT ids are hot. */
+ * TLT_EDATA with file, field or tensor, what it has and what the target needs. Rope settings, norm
+ * epsilon and MLP width are the file's own. embed_tokens.weight and lm_head.weight may be there and
+ * are passed over: embedding and head are the target's. Without hot_tokens.json the first
+ * TLT_HOT_DEFAULT ids are hot. */
 tlt_status tlt_drafter_load(const char *dir, const tlt_weights *target, tlt_pool *pool,
                             tlt_drafter **out, tlt_err *err);
 
-/* Publish as a directory, file by file atomically. */
+/* Publish as a directory, file by file atomically. fc.bias is always written: a loader that expects
+ * one (SGLang) must not leave it random, one that has none (vLLM) passes over it. */
 tlt_status tlt_drafter_save(const tlt_drafter *d, const char *dir, tlt_err *err);
 void tlt_drafter_free(tlt_drafter *d); /* NULL is harmless */
 

@@ -12,23 +12,18 @@
 
 /* ---- One region, carved ---- */
 
-typedef struct carver {
-  unsigned char *base; /* NULL: only add up sizes */
-  size_t used;
-} carver;
-
-static void *take(carver *c, size_t bytes) {
+static void *take(tlt__carver *c, size_t bytes) {
   size_t at = c->used;
   c->used += (bytes + 63) & ~(size_t)63;
   return c->base ? c->base + at : NULL;
 }
 
-static void take_matrix(carver *c, tlt_packed *w, int n, int k) {
+void tlt__carve_matrix(tlt__carver *c, tlt_packed *w, int n, int k) {
   void *memory = take(c, tlt_packed_bytes(n, k));
   if (memory) tlt_packed_init(w, n, k, memory);
 }
 
-static float *take_vector(carver *c, int n) {
+float *tlt__carve_vector(tlt__carver *c, int n) {
   return take(c, (size_t)n * sizeof(float));
 }
 
@@ -36,32 +31,32 @@ static int qkv_rows(const tlt_config *c) {
   return (c->heads + 2 * c->kv_heads) * c->head_dim;
 }
 
-static void carve_layer(carver *at, const tlt_config *c, tlt_layer_weights *l) {
-  take_matrix(at, &l->qkv, qkv_rows(c), c->hidden);
-  take_matrix(at, &l->o, c->hidden, c->heads * c->head_dim);
-  take_matrix(at, &l->gu, 2 * c->inter, c->hidden);
-  take_matrix(at, &l->down, c->hidden, c->inter);
-  l->norm1 = take_vector(at, c->hidden);
-  l->norm2 = take_vector(at, c->hidden);
-  l->q_norm = c->qk_norm ? take_vector(at, c->head_dim) : NULL;
-  l->k_norm = c->qk_norm ? take_vector(at, c->head_dim) : NULL;
-  l->qkv_bias = c->qkv_bias ? take_vector(at, qkv_rows(c)) : NULL;
+void tlt__carve_layer(tlt__carver *at, const tlt_config *c, bool input_norm, tlt_layer_weights *l) {
+  tlt__carve_matrix(at, &l->qkv, qkv_rows(c), c->hidden);
+  tlt__carve_matrix(at, &l->o, c->hidden, c->heads * c->head_dim);
+  tlt__carve_matrix(at, &l->gu, 2 * c->inter, c->hidden);
+  tlt__carve_matrix(at, &l->down, c->hidden, c->inter);
+  l->norm1 = input_norm ? tlt__carve_vector(at, c->hidden) : NULL;
+  l->norm2 = tlt__carve_vector(at, c->hidden);
+  l->q_norm = c->qk_norm ? tlt__carve_vector(at, c->head_dim) : NULL;
+  l->k_norm = c->qk_norm ? tlt__carve_vector(at, c->head_dim) : NULL;
+  l->qkv_bias = c->qkv_bias ? tlt__carve_vector(at, qkv_rows(c)) : NULL;
   l->qkv.bias = l->qkv_bias;
 }
 
-static void carve_ends(carver *at, const tlt_config *c, tlt_weights *w) {
-  take_matrix(at, &w->embed, c->vocab, c->hidden);
+static void carve_ends(tlt__carver *at, const tlt_config *c, tlt_weights *w) {
+  tlt__carve_matrix(at, &w->embed, c->vocab, c->hidden);
   if (c->tied) w->head = w->embed;
-  else take_matrix(at, &w->head, c->vocab, c->hidden);
-  w->final_norm = take_vector(at, c->hidden);
+  else tlt__carve_matrix(at, &w->head, c->vocab, c->hidden);
+  w->final_norm = tlt__carve_vector(at, c->hidden);
 }
 
 size_t tlt_weights_bytes(const tlt_config *c) {
-  carver ends = {0}, layer = {0};
+  tlt__carver ends = {0}, layer = {0};
   tlt_weights w = {0};
   tlt_layer_weights l = {0};
   carve_ends(&ends, c, &w);
-  carve_layer(&layer, c, &l);
+  tlt__carve_layer(&layer, c, true, &l);
   return ends.used + (size_t)c->layers * layer.used;
 }
 
@@ -73,49 +68,48 @@ static tlt_param *add_param(tlt_weights *w, int n, int k) {
   return p;
 }
 
-static void add_top(tlt_weights *w, const char *name, int n, int k, tlt_packed *matrix,
-                    float *vector) {
+static void add_matrix(tlt_weights *w, const char *prefix, const char *name, tlt_packed *m,
+                       int row0, int n, int k) {
   tlt_param *p = add_param(w, n, k);
-  snprintf(p->name, sizeof p->name, "%s", name);
-  p->matrix = matrix;
-  p->vector = vector;
-}
-
-static void add_matrix(tlt_weights *w, int layer, const char *name, tlt_packed *m, int row0, int n,
-                       int k) {
-  tlt_param *p = add_param(w, n, k);
-  snprintf(p->name, sizeof p->name, "model.layers.%d.%s.weight", layer, name);
+  snprintf(p->name, sizeof p->name, "%s%s.weight", prefix, name);
   p->matrix = m;
   p->row0 = row0;
 }
 
-static void add_vector(tlt_weights *w, int layer, const char *name, float *base, int first, int n) {
+static void add_vector(tlt_weights *w, const char *prefix, const char *name, float *base, int first,
+                       int n) {
   tlt_param *p = add_param(w, n, 1);
-  snprintf(p->name, sizeof p->name, "model.layers.%d.%s", layer, name);
+  snprintf(p->name, sizeof p->name, "%s%s", prefix, name);
   p->vector = base ? base + first : NULL;
 }
 
-static void add_layer(tlt_weights *w, int i) {
+void tlt__list_matrix(tlt_weights *w, const char *name, tlt_packed *m, int n, int k) {
+  add_matrix(w, "", name, m, 0, n, k);
+}
+
+void tlt__list_layer(tlt_weights *w, int i, const char *layers, bool input_norm) {
   const tlt_config *c = &w->config;
   tlt_layer_weights *l = &w->layer[i];
   int q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-  add_matrix(w, i, "self_attn.q_proj", &l->qkv, 0, q, c->hidden);
-  add_matrix(w, i, "self_attn.k_proj", &l->qkv, q, kv, c->hidden);
-  add_matrix(w, i, "self_attn.v_proj", &l->qkv, q + kv, kv, c->hidden);
-  add_matrix(w, i, "self_attn.o_proj", &l->o, 0, c->hidden, q);
-  add_matrix(w, i, "mlp.gate_proj", &l->gu, 0, c->inter, c->hidden);
-  add_matrix(w, i, "mlp.up_proj", &l->gu, c->inter, c->inter, c->hidden);
-  add_matrix(w, i, "mlp.down_proj", &l->down, 0, c->hidden, c->inter);
-  add_vector(w, i, "input_layernorm.weight", l->norm1, 0, c->hidden);
-  add_vector(w, i, "post_attention_layernorm.weight", l->norm2, 0, c->hidden);
+  char at[64];
+  snprintf(at, sizeof at, "%s.%d.", layers, i);
+  add_matrix(w, at, "self_attn.q_proj", &l->qkv, 0, q, c->hidden);
+  add_matrix(w, at, "self_attn.k_proj", &l->qkv, q, kv, c->hidden);
+  add_matrix(w, at, "self_attn.v_proj", &l->qkv, q + kv, kv, c->hidden);
+  add_matrix(w, at, "self_attn.o_proj", &l->o, 0, c->hidden, q);
+  add_matrix(w, at, "mlp.gate_proj", &l->gu, 0, c->inter, c->hidden);
+  add_matrix(w, at, "mlp.up_proj", &l->gu, c->inter, c->inter, c->hidden);
+  add_matrix(w, at, "mlp.down_proj", &l->down, 0, c->hidden, c->inter);
+  if (input_norm) add_vector(w, at, "input_layernorm.weight", l->norm1, 0, c->hidden);
+  add_vector(w, at, "post_attention_layernorm.weight", l->norm2, 0, c->hidden);
   if (c->qkv_bias) {
-    add_vector(w, i, "self_attn.q_proj.bias", l->qkv_bias, 0, q);
-    add_vector(w, i, "self_attn.k_proj.bias", l->qkv_bias, q, kv);
-    add_vector(w, i, "self_attn.v_proj.bias", l->qkv_bias, q + kv, kv);
+    add_vector(w, at, "self_attn.q_proj.bias", l->qkv_bias, 0, q);
+    add_vector(w, at, "self_attn.k_proj.bias", l->qkv_bias, q, kv);
+    add_vector(w, at, "self_attn.v_proj.bias", l->qkv_bias, q + kv, kv);
   }
   if (c->qk_norm) {
-    add_vector(w, i, "self_attn.q_norm.weight", l->q_norm, 0, c->head_dim);
-    add_vector(w, i, "self_attn.k_norm.weight", l->k_norm, 0, c->head_dim);
+    add_vector(w, at, "self_attn.q_norm.weight", l->q_norm, 0, c->head_dim);
+    add_vector(w, at, "self_attn.k_norm.weight", l->k_norm, 0, c->head_dim);
   }
 }
 
@@ -123,19 +117,23 @@ static int by_name(const void *a, const void *b) {
   return strcmp(((const tlt_param *)a)->name, ((const tlt_param *)b)->name);
 }
 
-static void list_params(tlt_weights *w) {
-  const tlt_config *c = &w->config;
-  w->n_params = 0;
-  w->elements = 0;
-  add_top(w, "model.embed_tokens.weight", c->vocab, c->hidden, &w->embed, NULL);
-  add_top(w, "model.norm.weight", c->hidden, 1, NULL, w->final_norm);
-  if (!c->tied) add_top(w, "lm_head.weight", c->vocab, c->hidden, &w->head, NULL);
-  for (int i = 0; i < c->layers; i++) add_layer(w, i);
+void tlt__list_end(tlt_weights *w) {
   qsort(w->param, (size_t)w->n_params, sizeof *w->param, by_name);
+  w->elements = 0;
   for (int i = 0; i < w->n_params; i++) {
     w->param[i].offset = w->elements;
     w->elements += (uint64_t)w->param[i].n * (uint64_t)w->param[i].k;
   }
+}
+
+static void list_params(tlt_weights *w) {
+  const tlt_config *c = &w->config;
+  w->n_params = 0;
+  tlt__list_matrix(w, "model.embed_tokens", &w->embed, c->vocab, c->hidden);
+  add_vector(w, "model.norm.", "weight", w->final_norm, 0, c->hidden);
+  if (!c->tied) tlt__list_matrix(w, "lm_head", &w->head, c->vocab, c->hidden);
+  for (int i = 0; i < c->layers; i++) tlt__list_layer(w, i, "model.layers", true);
+  tlt__list_end(w);
 }
 
 const tlt_param *tlt_weights_find(const tlt_weights *w, const char *name) {
@@ -148,8 +146,8 @@ const tlt_param *tlt_weights_find(const tlt_weights *w, const char *name) {
 /* ---- Creation ---- */
 
 tlt_status tlt__weights_shell(const tlt_config *c, tlt_weights **out, tlt_err *err) {
-  enum { ENDS = 3, PER_LAYER = 14 };
-  size_t n_params = ENDS + (size_t)PER_LAYER * (size_t)c->layers;
+  enum { ENDS = 3 };
+  size_t n_params = ENDS + (size_t)TLT__LAYER_PARAMS * (size_t)c->layers;
   *out = NULL;
   tlt_weights *w = tlt_calloc(1, sizeof *w);
   if (!w) return tlt_fail_nomem(err, "weights", sizeof *w);
@@ -174,9 +172,9 @@ tlt_status tlt__weights_memory(tlt_weights *w, tlt_err *err) {
   w->bytes = tlt_weights_bytes(c);
   w->memory = tlt_pages_alloc(w->bytes);
   if (!w->memory) return tlt_fail_nomem(err, "weights", w->bytes);
-  carver at = {w->memory, 0};
+  tlt__carver at = {w->memory, 0};
   carve_ends(&at, c, w);
-  for (int i = 0; i < c->layers; i++) carve_layer(&at, c, &w->layer[i]);
+  for (int i = 0; i < c->layers; i++) tlt__carve_layer(&at, c, true, &w->layer[i]);
   fill(w->final_norm, c->hidden, 1);
   for (int i = 0; i < c->layers; i++) {
     fill(w->layer[i].norm1, c->hidden, 1);

@@ -41,7 +41,14 @@ static bool ends_with(const char *s, const char *tail) {
   return n >= m && !strcmp(s + n - m, tail);
 }
 
-static tlt_status check_names(const char *dir, const tlt_weights *w, const tlt_st_set *set,
+static const tlt_param *find_optional(const tlt_param *optional, int n, const char *name) {
+  for (int i = 0; i < n; i++)
+    if (!strcmp(optional[i].name, name)) return &optional[i];
+  return NULL;
+}
+
+tlt_status tlt__weights_check(const char *dir, const tlt_weights *w, const tlt_st_set *set,
+                              const tlt_param *optional, int n_optional, const char *what,
                               tlt_err *err) {
   for (int i = 0; i < w->n_params; i++) {
     const tlt_param *p = &w->param[i];
@@ -54,11 +61,13 @@ static tlt_status check_names(const char *dir, const tlt_weights *w, const tlt_s
   }
   for (size_t i = 0; i < tlt_st_count(set); i++) {
     const tlt_st_tensor *t = tlt_st_at(set, i);
-    bool known = tlt_weights_find(w, t->name) || ends_with(t->name, ".rotary_emb.inv_freq") ||
-                 (w->config.tied && !strcmp(t->name, "lm_head.weight"));
-    if (!known)
-      return tlt_fail(err, TLT_EDATA, "%s: %s: unexpected tensor for a %s model",
-                      tlt_st_file_name(set, t->file), t->name, tlt_arch_name(w->config.arch));
+    if (tlt_weights_find(w, t->name) || ends_with(t->name, ".rotary_emb.inv_freq")) continue;
+    const tlt_param *p = find_optional(optional, n_optional, t->name);
+    if (!p)
+      return tlt_fail(err, TLT_EDATA, "%s: %s: unexpected tensor for a %s",
+                      tlt_st_file_name(set, t->file), t->name, what);
+    tlt_status s = check_tensor(set, t, p, err);
+    if (s != TLT_OK) return s;
   }
   return TLT_OK;
 }
@@ -151,12 +160,13 @@ static tlt_status first_failure(const load *l, int threads, tlt_err *err) {
   return TLT_OK;
 }
 
-static tlt_status read_all(tlt_weights *w, const tlt_st_set *set, tlt_pool *pool, tlt_err *err) {
+tlt_status tlt__weights_read(tlt_weights *w, const tlt_st_set *set, const tlt_st_tensor *twin,
+                             tlt_pool *pool, tlt_err *err) {
   int threads = tlt_pool_threads(pool);
-  load l = {.w = w, .set = set, .floats = tlt__weights_chunk_floats(w), .failed = INT64_MAX};
+  load l = {.w = w, .set = set, .twin = twin, .failed = INT64_MAX};
+  l.floats = tlt__weights_chunk_floats(w);
   size_t bytes = (size_t)threads * 2 * l.floats * sizeof *l.buffer;
   tlt_status s = TLT_OK;
-  if (w->config.tied) l.twin = tlt_st_find(set, "lm_head.weight");
   l.first = tlt_calloc((size_t)w->n_params + 1, sizeof *l.first);
   l.failure = tlt_calloc((size_t)threads, sizeof *l.failure);
   l.buffer = tlt_malloc(bytes);
@@ -181,18 +191,17 @@ tlt_status tlt_weights_load(const char *dir, tlt_pool *pool, tlt_weights **out, 
   tlt_config c;
   tlt_weights *w = NULL;
   tlt_st_set *set = NULL;
+  char what[32];
   *out = NULL;
   tlt_status s = tlt_config_load(dir, &c, err);
   if (s == TLT_OK) s = tlt_st_open(dir, &set, err);
   if (s == TLT_OK) s = tlt__weights_shell(&c, &w, err);
   if (s != TLT_OK) goto out;
-  if ((s = check_names(dir, w, set, err))) goto out;
-  if (c.tied && tlt_st_find(set, "lm_head.weight")) {
-    tlt_param head = {.n = c.vocab, .k = c.hidden, .matrix = &w->embed};
-    if ((s = check_tensor(set, tlt_st_find(set, "lm_head.weight"), &head, err))) goto out;
-  }
+  tlt_param head = {.name = "lm_head.weight", .n = c.vocab, .k = c.hidden, .matrix = &w->embed};
+  snprintf(what, sizeof what, "%s model", tlt_arch_name(c.arch));
+  if ((s = tlt__weights_check(dir, w, set, &head, c.tied, what, err))) goto out;
   if ((s = tlt__weights_memory(w, err))) goto out;
-  s = read_all(w, set, pool, err);
+  s = tlt__weights_read(w, set, c.tied ? tlt_st_find(set, head.name) : NULL, pool, err);
 out:
   tlt_st_close(set);
   if (s != TLT_OK) tlt_weights_free(w);

@@ -57,7 +57,7 @@ static tlt_status write_to_file(void *context, const void *data, size_t bytes, t
   return tlt_st_write(context, data, bytes, err);
 }
 
-static tlt_status save_tensors(const tlt_weights *w, const char *path, tlt_err *err) {
+tlt_status tlt__weights_write(const tlt_weights *w, const char *path, tlt_err *err) {
   tlt_st_writer *writer;
   tlt_status s = tlt_st_create(path, &writer, err);
   if (s != TLT_OK) return s;
@@ -104,5 +104,5 @@ tlt_status tlt_weights_save(const tlt_weights *w, const char *dir, const char *t
   tlt_status s = tlt_dir_make(dir, err);
   if (s == TLT_OK) s = tlt_config_store(&w->config, dir, err);
   if (s == TLT_OK && tokenizer_dir) s = copy_tokenizer(tokenizer_dir, dir, err);
-  return s == TLT_OK ? save_tensors(w, path, err) : s;
+  return s == TLT_OK ? tlt__weights_write(w, path, err) : s;
 }
