@@ -226,11 +226,18 @@ static void stage_queries(tlt_attn_state *st) {
   }
 }
 
-/* False when no query sees position `first`. */
-static bool open_span(tlt_attn_state *st, int first) {
+/* Queries q0 .. q1-1 and the positions first .. end-1, whose panels are given. */
+typedef struct tlt_attn_part {
+  int q0, q1, first, end;
+  const unsigned char *const *panels;
+} tlt_attn_part;
+
+/* False when no query of the part sees position `first`. */
+static bool open_span(tlt_attn_state *st, const tlt_attn_part *p, int first) {
   int n = 0, most = 0, least = TLT_ATTN_SPAN, end = 0;
-  for (int i = 0; i < st->a->n_q; i++) {
-    int left = st->a->visible[i] - first, count = left < TLT_ATTN_SPAN ? left : TLT_ATTN_SPAN;
+  for (int i = p->q0; i < p->q1; i++) {
+    int seen = st->a->visible[i] < p->end ? st->a->visible[i] : p->end;
+    int left = seen - first, count = left < TLT_ATTN_SPAN ? left : TLT_ATTN_SPAN;
     if (count <= 0) continue;
     st->who[n] = i;
     st->count[n++] = count;
@@ -243,9 +250,20 @@ static bool open_span(tlt_attn_state *st, int first) {
   st->common = least;
   st->panels = (most + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK;
   st->panels_left = (end + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK;
-  st->panel = st->a->panels + first / TLT_KV_BLOCK;
+  st->panel = p->panels + (first - p->first) / TLT_KV_BLOCK;
   if (n && !same) stage_queries(st);
   return n > 0;
+}
+
+static void run_part(tlt_attn_state *st, const tlt_attn_part *p) {
+  st->n = 0;
+  for (int first = p->first; open_span(st, p, first); first += TLT_ATTN_SPAN) {
+    float max[MOST_QUERIES], sum[MOST_QUERIES];
+    scores(st);
+    for (int i = 0; i < st->n; i++) softmax(st, i, &max[i], &sum[i]);
+    values(st);
+    for (int i = 0; i < st->n; i++) fold(st, i, max[i], sum[i]);
+  }
 }
 
 void TLT_ATTENTION(const tlt_attn *a) {
@@ -258,12 +276,12 @@ void TLT_ATTENTION(const tlt_attn *a) {
   st.p = TLT_PAIR == 1 ? (tlt_unit *)st.s : st.q + MOST_QUERIES * dp;
   for (int i = 0; i < a->n_q; i++) st.run[i] = (tlt_lse){-INFINITY, 0};
   memset(st.run_o, 0, (size_t)(a->n_q * dp) * sizeof *st.run_o);
-  for (int first = 0; open_span(&st, first); first += TLT_ATTN_SPAN) {
-    float max[MOST_QUERIES], sum[MOST_QUERIES];
-    scores(&st);
-    for (int i = 0; i < st.n; i++) softmax(&st, i, &max[i], &sum[i]);
-    values(&st);
-    for (int i = 0; i < st.n; i++) fold(&st, i, max[i], sum[i]);
+  tlt_attn_part part = {0, a->n_q, 0, a->n_groups ? a->tail_first : INT32_MAX, a->panels};
+  run_part(&st, &part);
+  for (int g = 0; g < a->n_groups; g++) {
+    int q0 = g ? a->group_end[g - 1] : 0;
+    part = (tlt_attn_part){q0, a->group_end[g], a->tail_first, INT32_MAX, a->group_panels[g]};
+    run_part(&st, &part);
   }
   for (int i = 0; i < a->n_q; i++) {
     tlt_vf total = tlt_vf_set(st.run[i].sum);

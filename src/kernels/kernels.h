@@ -77,6 +77,7 @@ void tlt_packed_get_rows(const tlt_packed *w, int row0, int rows, float *to);
  * Dp = D rounded up to 16. Unused slots hold finite values (blocks start zeroed). */
 typedef struct tlt_kv_layout {
   int layers, kv_heads, head_dim;
+  size_t act_size;
   size_t k_bytes, v_bytes;        /* one panel; multiples of 64 */
   size_t head_bytes, layer_bytes; /* k + v; kv_heads * head_bytes */
   size_t block_bytes;
@@ -84,10 +85,17 @@ typedef struct tlt_kv_layout {
 
 tlt_kv_layout tlt_kv_layout_of(int layers, int kv_heads, int head_dim, size_t act_size);
 
+/* Key and value of one position of one layer and KV head: slot `from_slot` of the panels at `from`
+ * into slot `to_slot` of those at `to`; these may be the same panels. Bits are kept. */
+void tlt_kv_copy(const tlt_kv_layout *l, unsigned char *to, int to_slot, const unsigned char *from,
+                 int from_slot);
+
 /* ---- attention ------------------------------------------------------------------------------- */
 
 /* Queries that share one KV head of one sequence, each with its own number of visible keys.
- * Blocks are given as pointers, so that the last ones may be gathered copies (draft trees). */
+ * Blocks are given as pointers, so that the last ones may be gathered copies (draft trees): positions
+ * from tail_first on can differ between groups of adjacent queries. A query's result is that of a
+ * plain call over the panels that it sees, bit for bit. */
 typedef struct tlt_attn {
   int n_q;                    /* 1 .. TLT_ATTN_QUERIES */
   int head_dim;
@@ -96,6 +104,11 @@ typedef struct tlt_attn {
   const int32_t *visible;     /* [n_q] keys 0 .. visible-1 are attended; >= 1 */
   const unsigned char *const *panels; /* [ceil(max visible / 16)] K panel of this layer and head;
                                          the V panel follows at k_bytes */
+  int n_groups;             /* 0: none, and the next three are not looked at */
+  int tail_first;           /* position, a multiple of TLT_ATTN_SPAN; `panels` end there */
+  const int32_t *group_end; /* [n_groups] ascending, the last is n_q: group g is queries
+                               group_end[g - 1] .. group_end[g] - 1 */
+  const unsigned char *const *const *group_panels; /* [n_groups] panels from tail_first on */
   size_t k_bytes;
   void *const *out;           /* [n_q] act[D], rounded to act */
   float *lse;                 /* [n_q] ln sum exp(scale q.k), or NULL */

@@ -85,13 +85,21 @@ static void fold(float max, float sum, const float *o, tlt_lse *run, float *out,
   tlt_lse_fold(run, max, sum);
 }
 
+/* Panels from position `first` on, a multiple of TLT_ATTN_SPAN, as a query sees them. */
+static const unsigned char *const *panels_of(const tlt_attn *a, int query, int first) {
+  if (!a->n_groups || first < a->tail_first) return a->panels + first / TLT_KV_BLOCK;
+  int g = 0;
+  while (query >= a->group_end[g]) g++;
+  return a->group_panels[g] + (first - a->tail_first) / TLT_KV_BLOCK;
+}
+
 static void one_query(const tlt_attn *a, int query, bool bf16) {
   float *p = a->scratch, *o = p + TLT_ATTN_SPAN, *run_o = o + a->head_dim;
   tlt_lse run = {-INFINITY, 0};
   for (int d = 0; d < a->head_dim; d++) run_o[d] = 0;
   for (int first = 0; first < a->visible[query]; first += TLT_ATTN_SPAN) {
     int left = a->visible[query] - first, count = left < TLT_ATTN_SPAN ? left : TLT_ATTN_SPAN;
-    const unsigned char *const *panels = a->panels + first / TLT_KV_BLOCK;
+    const unsigned char *const *panels = panels_of(a, query, first);
     for (int j = 0; j < count; j++) {
       const void *k = panels[j / TLT_KV_BLOCK];
       int slot = j % TLT_KV_BLOCK;

@@ -277,11 +277,121 @@ static void extremes_agree(void **state) {
   }
 }
 
+/* ---- Tails of draft trees ---- */
+
+enum { TAIL_BLOCKS = 12, TAIL_POSITIONS = TAIL_BLOCKS * 16 };
+
+/* Blocks of random keys and values for each group of queries. */
+static void fill_tails(problem *p, unsigned char *tail[][TAIL_BLOCKS], int groups) {
+  float key[MAX_D], value[MAX_D];
+  for (int g = 0; g < groups; g++)
+    for (int t = 0; t < TAIL_POSITIONS; t++) {
+      for (int i = 0; i < p->d; i++) key[i] = 2 * noise(), value[i] = noise();
+      p->k->kv_store(tail[g][t / 16], p->layout.k_bytes, p->d, t % 16, key, value);
+    }
+}
+
+static int below(int n) {
+  return (int)((noise() + 1) * 0.5f * (float)n);
+}
+
+/* n queries in groups with own tails, in one call and one by one over the panels that each sees. */
+static void check_tails(problem *p, int n, unsigned char *tail[][TAIL_BLOCKS]) {
+  const unsigned char *const *group_panels[TLT_ATTN_QUERIES];
+  const unsigned char *seen[MAX_BLOCKS + TAIL_BLOCKS];
+  const void *q[TLT_ATTN_QUERIES];
+  void *out[TLT_ATTN_QUERIES], *again[TLT_ATTN_QUERIES];
+  unsigned char results[2][TLT_ATTN_QUERIES][MAX_D * 4];
+  int32_t visible[TLT_ATTN_QUERIES], end[TLT_ATTN_QUERIES];
+  float lse[2][TLT_ATTN_QUERIES];
+  int groups = 0, tail_first = below(3) * TLT_ATTN_SPAN;
+  for (int i = 0; i < n; i++) {
+    q[i] = p->q + (size_t)i * (size_t)p->d * p->k->act_size;
+    out[i] = results[0][i];
+    again[i] = results[1][i];
+    visible[i] = 1 + below(tail_first + (i % 5 || !tail_first ? TAIL_POSITIONS : 0));
+    if (i + 1 == n || below(2)) {
+      group_panels[groups] = (const unsigned char *const *)tail[groups];
+      end[groups++] = i + 1;
+    }
+  }
+  tlt_attn a = {.n_q = n,
+                .head_dim = p->d,
+                .scale = 0.125f,
+                .q = q,
+                .visible = visible,
+                .panels = (const unsigned char *const *)p->block,
+                .n_groups = groups,
+                .tail_first = tail_first,
+                .group_end = end,
+                .group_panels = group_panels,
+                .k_bytes = p->layout.k_bytes,
+                .out = out,
+                .lse = lse[0],
+                .scratch = p->scratch};
+  p->k->attention(&a);
+  for (int i = 0, g = 0; i < n; i++) {
+    if (i == end[g]) g++;
+    for (int b = 0; b < tail_first / 16; b++) seen[b] = p->block[b];
+    for (int b = 0; b < TAIL_BLOCKS; b++) seen[tail_first / 16 + b] = tail[g][b];
+    tlt_attn alone = a;
+    alone.n_q = 1;
+    alone.n_groups = 0;
+    alone.q = q + i;
+    alone.visible = visible + i;
+    alone.panels = seen;
+    alone.out = again + i;
+    alone.lse = &lse[1][i];
+    p->k->attention(&alone);
+    assert_memory_equal(results[0][i], results[1][i], (size_t)p->d * p->k->act_size);
+  }
+  assert_memory_equal(lse[0], lse[1], (size_t)n * sizeof(float));
+}
+
+static void tails_equal_plain_calls(void **state) {
+  (void)state;
+  for (int c = 0; c < PATHS; c++) {
+    const tlt_kernels *k = tlt_kernels_get(paths[c].numerics, paths[c].isa);
+    if (!k) continue;
+    for (int a = 0; a < DIMS; a++) {
+      problem p = make(k, dims[a], 300);
+      unsigned char *tail[TLT_ATTN_QUERIES][TAIL_BLOCKS];
+      for (int i = 0; i < TLT_ATTN_QUERIES * TAIL_BLOCKS; i++)
+        tail[i / TAIL_BLOCKS][i % TAIL_BLOCKS] = tlt_calloc_aligned(1, p.layout.block_bytes);
+      fill_tails(&p, tail, TLT_ATTN_QUERIES);
+      for (int round = 0; round < 12; round++)
+        check_tails(&p, 1 + (round * 5 + a) % TLT_ATTN_QUERIES, tail);
+      for (int i = 0; i < TLT_ATTN_QUERIES * TAIL_BLOCKS; i++)
+        tlt_free(tail[i / TAIL_BLOCKS][i % TAIL_BLOCKS]);
+      destroy(&p);
+    }
+  }
+}
+
+/* A copied position is the stored one, and its neighbours stay. */
+static void copies_keep_bits(void **state) {
+  (void)state;
+  for (int c = 0; c < PATHS; c++) {
+    const tlt_kernels *k = tlt_kernels_get(paths[c].numerics, paths[c].isa);
+    if (!k) continue;
+    for (int a = 0; a < DIMS * 16; a++) {
+      int d = dims[a / 16], to = a % 16, from = (a * 7 + 3) % 32;
+      problem p = make(k, d, 64), want = make(k, d, 64);
+      k->kv_store(want.block[0], p.layout.k_bytes, d, to, p.key + from * d, p.value + from * d);
+      tlt_kv_copy(&p.layout, p.block[0], to, p.block[from / 16], from % 16);
+      assert_memory_equal(p.block[0], want.block[0], p.layout.block_bytes);
+      destroy(&p);
+      destroy(&want);
+    }
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(close_to_double),           cmocka_unit_test(grouping_changes_nothing),
       cmocka_unit_test(stale_slots_do_not_matter), cmocka_unit_test(later_positions_do_not_matter),
       cmocka_unit_test(instruction_sets_agree),    cmocka_unit_test(extremes_agree),
+      cmocka_unit_test(tails_equal_plain_calls),   cmocka_unit_test(copies_keep_bits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
