@@ -12,7 +12,7 @@
     .from_act = tlt_from_act_f32_##suffix, .rope = tlt_rope_##suffix,                              \
     .silu_mul = tlt_silu_mul_f32_##suffix, .embed = tlt_embed, .kv_store = tlt_kv_store_##suffix,  \
     .attention = tlt_attention_##suffix, .lse_chunk = tlt_lse_chunk_##suffix,                      \
-    .sample = tlt_sample_##suffix,                                                                 \
+    .sample = tlt_sample_##suffix, .draft_top = tlt_draft_top_##suffix,                            \
   }
 
 #define BF16_TABLE(suffix, isa_value, gemm_name, attention_suffix)                                 \
@@ -23,6 +23,7 @@
     .rope = tlt_rope_##suffix, .silu_mul = tlt_silu_mul_bf16_##suffix, .embed = tlt_embed,         \
     .kv_store = tlt_kv_store_##attention_suffix, .attention = tlt_attention_##attention_suffix,    \
     .lse_chunk = tlt_lse_chunk_##suffix, .sample = tlt_sample_##suffix,                            \
+    .draft_top = tlt_draft_top_##suffix,                                                           \
   }
 
 /* Fastest first within a path. */

@@ -131,6 +131,12 @@ typedef struct tlt_draw {
   uint32_t seed, rollout, sample, position;
 } tlt_draw;
 
+/* A token of a drafter's slice of the vocabulary and its logit / T + noise. */
+typedef struct tlt_draft_choice {
+  int32_t index; /* into the slice */
+  float score;
+} tlt_draft_choice;
+
 /* ---- the table --------------------------------------------------------------------------------- */
 
 typedef struct tlt_kernels {
@@ -176,6 +182,14 @@ typedef struct tlt_kernels {
    * brute-force definition (tlt_sample_reference) on every input. */
   int32_t (*sample)(const float *logits, int n, const tlt_sampling *how, const tlt_draw *draw,
                     void *scratch);
+
+  /* The k best of a drafter's logits [n] for the tokens id [n] (ascending, distinct), by
+   * logits[i] / T + gumbel(draw, id[i]); by logits[i] when T < 1e-3. best [k] descending, on ties the
+   * lower index first; returns how many there are. The filters of `how` first restrict the drafter's
+   * own distribution. Never among the best: NaN, and at T >= 1e-3 what is more than 100 nats below
+   * the largest. 0 when the largest is not finite. scratch: tlt_sample_scratch_bytes(n), 64-aligned. */
+  int (*draft_top)(const float *logits, const int32_t *id, int n, const tlt_sampling *how,
+                   const tlt_draw *draw, int k, tlt_draft_choice *best, void *scratch);
 } tlt_kernels;
 
 size_t tlt_sample_scratch_bytes(int vocab);

@@ -24,7 +24,9 @@
   void tlt_silu_mul_bf16_##isa(const float *gate, const float *up, int n, void *out);              \
   void tlt_lse_chunk_##isa(const float *x, int n, float temperature, float *max, float *sum);      \
   int32_t tlt_sample_##isa(const float *logits, int n, const tlt_sampling *how,                    \
-                           const tlt_draw *draw, void *scratch);
+                           const tlt_draw *draw, void *scratch);                                   \
+  int tlt_draft_top_##isa(const float *logits, const int32_t *id, int n, const tlt_sampling *how,  \
+                          const tlt_draw *draw, int k, tlt_draft_choice *best, void *scratch);
 
 #define TLT_DECLARE_ATTENTION(suffix)                                                              \
   void tlt_kv_store_##suffix(unsigned char *panel, size_t k_bytes, int head_dim, int slot,         \
