@@ -29,7 +29,8 @@ static void copy_f32(const tlt_kv_layout *l, unsigned char *to, int to_slot,
   if (v != old_v) memcpy(v, old_v, (size_t)dp * sizeof *v);
 }
 
-/* Pairs as words: a K word is two elements of one position, a V word two positions of one element. */
+/* Pairs as words: a K word is two elements of one position, a V word two positions of one element.
+ */
 static void copy_bf16(const tlt_kv_layout *l, unsigned char *to, int to_slot,
                       const unsigned char *from, int from_slot) {
   int dp = (l->head_dim + 15) & ~15, pairs = (l->head_dim + 1) / 2;

@@ -1,4 +1,4 @@
-#include "model/forward.h"
+#include "model/forward_internal.h"
 
 #include <string.h>
 
@@ -13,16 +13,8 @@ static size_t align64(size_t bytes) {
   return (bytes + 63) & ~(size_t)63;
 }
 
-static size_t panel_table_bytes(int max_positions) {
-  return align64(((size_t)max_positions / TLT_KV_BLOCK + 1) * sizeof(void *));
-}
-
-static size_t attention_bytes(const tlt_config *c) {
-  return align64(tlt_attn_scratch_floats(c->head_dim) * sizeof(float));
-}
-
 static size_t scratch_bytes(const tlt_config *c, int max_positions) {
-  size_t attention = attention_bytes(c) + panel_table_bytes(max_positions);
+  size_t attention = align64(tlt__attention_bytes(c, max_positions));
   size_t sampling = align64(tlt_sample_scratch_bytes(c->vocab));
   return attention > sampling ? attention : sampling;
 }
@@ -67,15 +59,6 @@ void *tlt_forward_scratch(const tlt_forward *f, int thread) {
   return (unsigned char *)f->scratch + (size_t)thread * f->scratch_stride;
 }
 
-static const unsigned char *const_panel(const tlt_forward *f, const tlt_kv_view *kv, int block,
-                                        size_t offset) {
-  return kv->base + (size_t)kv->blocks[block] * f->kv.block_bytes + offset;
-}
-
-static size_t panel_offset(const tlt_forward *f, int layer, int kv_head) {
-  return (size_t)layer * f->kv.layer_bytes + (size_t)kv_head * f->kv.head_bytes;
-}
-
 /* ---- Row-wise passes ---- */
 
 typedef struct row_pass {
@@ -116,14 +99,16 @@ static void norm_work(const row_pass *p, int row, int end) {
   size_t stride = tlt_act_stride((size_t)n) * k->act_size;
   for (; row < end; row++) {
     const float *x = p->x + (size_t)row * (size_t)n;
-    float inv = k->rmsnorm(x, p->gain, n, p->f->w->config.norm_eps,
-                           (unsigned char *)p->out + (size_t)row * stride);
+    void *out = (unsigned char *)p->out + (size_t)row * stride;
+    float inv = 1;
+    if (p->gain) inv = k->rmsnorm(x, p->gain, n, p->f->w->config.norm_eps, out);
+    else k->to_act(x, (size_t)n, out);
     if (p->inv) p->inv[row] = inv;
     if (p->copy) memcpy(p->copy + (size_t)row * (size_t)n, x, (size_t)n * sizeof *x);
   }
 }
 
-/* out = norm(x); copy (where it is another buffer than x) = x. */
+/* out = norm(x), or act(x) where there is no gain; copy (where it is another buffer than x) = x. */
 static void run_norm(tlt_forward *f, const float *x, int rows, const float *gain, float *copy,
                      void *out, float *inv) {
   row_pass p = {.f = f, .work = norm_work, .x = x, .gain = gain, .out = out, .inv = inv};
@@ -175,18 +160,17 @@ static void norm_and_rope(const row_pass *p, float *x, const float *gain, int po
 static void finish_row(const row_pass *p, const tlt_seq_rows *s, int row) {
   const tlt_forward *f = p->f;
   const tlt_config *c = &f->w->config;
-  int d = c->head_dim, position = s->pos0 + row - s->row0;
+  int d = c->head_dim, position = tlt__position(s, row), slot = tlt__kv_slot(s, row);
   int width = (c->heads + 2 * c->kv_heads) * d;
   float *q = p->io->qkv + (size_t)row * (size_t)width, *key = q + c->heads * d;
   const float *value = key + c->kv_heads * d;
   for (int h = 0; h < c->heads; h++) norm_and_rope(p, q + h * d, p->layer->q_norm, position);
   size_t stride = tlt_act_stride((size_t)c->heads * (size_t)d) * f->k->act_size;
   f->k->to_act(q, (size_t)c->heads * (size_t)d, (unsigned char *)p->io->q + (size_t)row * stride);
-  unsigned char *block =
-      s->kv.base + (size_t)s->kv.blocks[position / TLT_KV_BLOCK] * f->kv.block_bytes;
+  unsigned char *block = s->kv.base + (size_t)s->kv.blocks[slot / TLT_KV_BLOCK] * f->kv.block_bytes;
   for (int h = 0; h < c->kv_heads; h++) {
     norm_and_rope(p, key + h * d, p->layer->k_norm, position);
-    f->k->kv_store(block + panel_offset(f, p->index, h), f->kv.k_bytes, d, position % TLT_KV_BLOCK,
+    f->k->kv_store(block + tlt__panel_offset(f, p->index, h), f->kv.k_bytes, d, slot % TLT_KV_BLOCK,
                    key + h * d, value + h * d);
   }
 }
@@ -197,107 +181,6 @@ static void finish_qkv_work(const row_pass *p, int row, int end) {
     while (row >= b->seq[s].row0 + b->seq[s].n_rows) s++;
     finish_row(p, &b->seq[s], row);
   }
-}
-
-/* ---- Attention: items are (sequence, block of rows, KV head, group of its query heads) ---- */
-
-typedef struct attend {
-  tlt_forward *f;
-  const tlt_batch *batch;
-  const tlt_layer_io *io;
-  int layer;
-  int group;      /* query heads per KV head */
-  int call_heads; /* of these, in one kernel call */
-  int call_rows;
-  int splits; /* kernel calls for the heads of one KV head */
-} attend;
-
-static attend attend_plan(tlt_forward *f, int layer, const tlt_batch *b, const tlt_layer_io *io) {
-  attend a = {.f = f, .batch = b, .io = io, .layer = layer};
-  a.group = f->w->config.heads / f->w->config.kv_heads;
-  a.splits = (a.group + TLT_ATTN_QUERIES - 1) / TLT_ATTN_QUERIES;
-  a.call_heads = (a.group + a.splits - 1) / a.splits;
-  a.call_rows = TLT_ATTN_QUERIES / a.call_heads;
-  return a;
-}
-
-static int seq_of_item(const tlt_forward *f, const tlt_batch *b, int64_t item) {
-  int low = 0, high = b->n_seqs - 1;
-  while (low < high) {
-    int middle = (low + high + 1) / 2;
-    if (f->item0[middle] <= item) low = middle;
-    else high = middle - 1;
-  }
-  return low;
-}
-
-/* Rows row .. row+rows-1 of sequence s against its own keys, for heads head .. head+heads-1, which
- * share kv_head. */
-static void attend_call(const attend *a, const tlt_seq_rows *s, int row, int rows, int kv_head,
-                        int head, int heads, int thread) {
-  tlt_forward *f = a->f;
-  const tlt_config *c = &f->w->config;
-  const void *q[TLT_ATTN_QUERIES];
-  void *out[TLT_ATTN_QUERIES];
-  int32_t visible[TLT_ATTN_QUERIES];
-  float lse[TLT_ATTN_QUERIES];
-  unsigned char *scratch = tlt_forward_scratch(f, thread);
-  const unsigned char **panels = (const unsigned char **)(void *)(scratch + attention_bytes(c));
-  size_t head_bytes = (size_t)c->head_dim * f->k->act_size;
-  size_t stride = tlt_act_stride((size_t)c->heads * (size_t)c->head_dim) * f->k->act_size;
-  int n = 0;
-  for (int r = row; r < row + rows; r++)
-    for (int h = head; h < head + heads; h++, n++) {
-      size_t at = (size_t)r * stride + (size_t)h * head_bytes;
-      q[n] = (const unsigned char *)a->io->q + at;
-      out[n] = (unsigned char *)a->io->ctx + at;
-      visible[n] = s->pos0 + r - s->row0 + 1;
-    }
-  int blocks = (visible[n - 1] + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK;
-  size_t offset = panel_offset(f, a->layer, kv_head);
-  for (int i = 0; i < blocks; i++) panels[i] = const_panel(f, &s->kv, i, offset);
-  tlt_attn call = {
-      .n_q = n,
-      .head_dim = c->head_dim,
-      .scale = 1.0f / sqrtf((float)c->head_dim),
-      .q = q,
-      .visible = visible,
-      .panels = panels,
-      .k_bytes = f->kv.k_bytes,
-      .out = out,
-      .lse = a->io->lse ? lse : NULL,
-      .scratch = (float *)(void *)scratch,
-  };
-  f->k->attention(&call);
-  if (!a->io->lse) return;
-  for (int i = 0; i < n; i++)
-    a->io->lse[(size_t)(row + i / heads) * (size_t)c->heads + (size_t)(head + i % heads)] = lse[i];
-}
-
-static void attend_item(void *context, int64_t item, int thread) {
-  const attend *a = context;
-  const tlt_config *c = &a->f->w->config;
-  int index = seq_of_item(a->f, a->batch, item);
-  const tlt_seq_rows *s = &a->batch->seq[index];
-  int local = (int)(item - a->f->item0[index]);
-  int split = local % a->splits, kv_head = local / a->splits % c->kv_heads;
-  int row = local / a->splits / c->kv_heads * a->call_rows;
-  int rows = s->n_rows - row < a->call_rows ? s->n_rows - row : a->call_rows;
-  int head = split * a->call_heads;
-  int heads = a->group - head < a->call_heads ? a->group - head : a->call_heads;
-  if (heads <= 0) return; /* rounding up left nothing for the last split */
-  attend_call(a, s, s->row0 + row, rows, kv_head, kv_head * a->group + head, heads, thread);
-}
-
-static void run_attention(tlt_forward *f, int layer, const tlt_batch *b, const tlt_layer_io *io) {
-  attend a = attend_plan(f, layer, b, io);
-  int64_t items = 0;
-  for (int s = 0; s < b->n_seqs; s++) {
-    f->item0[s] = items;
-    int64_t row_blocks = (b->seq[s].n_rows + a.call_rows - 1) / a.call_rows;
-    items += row_blocks * f->w->config.kv_heads * a.splits;
-  }
-  tlt_pool_run(f->pool, attend_item, &a, items);
 }
 
 /* ---- A layer, and the ends ---- */
@@ -317,7 +200,7 @@ void tlt_forward_layer(tlt_forward *f, int layer, const tlt_batch *b, const tlt_
   run_norm(f, io->x_in, rows, l->norm1, io->x_mid, io->h1, io->inv1);
   run_gemm(f, &l->qkv, io->h1, rows, io->qkv, false);
   run_rows(&qkv, rows, l->qkv.n);
-  run_attention(f, layer, b, io);
+  tlt__run_attention(f, layer, b, io);
   run_gemm(f, &l->o, io->ctx, rows, io->x_mid, true);
   run_norm(f, io->x_mid, rows, l->norm2, io->x_out, io->h2, io->inv2);
   run_gemm(f, &l->gu, io->h2, rows, io->gu, false);

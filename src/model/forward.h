@@ -3,7 +3,8 @@
  *
  * One layer, for a ragged batch of R rows:
  *   h1 = act(rmsnorm(x)); qkv = Wqkv h1; q,k: QK-norm, rope; K,V -> KV view; ctx = attention(q)
- *   x += Wo ctx; h2 = act(rmsnorm(x)); gu = Wgu h2; m = act(silu(g) * u); x += Wd m */
+ *   x += Wo ctx; h2 = act(rmsnorm(x)); gu = Wgu h2; m = act(silu(g) * u); x += Wd m
+ * A layer whose norm1 is NULL has none: h1 = act(x), inv1 = 1 (the learned drafter). */
 #ifndef TLT_MODEL_FORWARD_H
 #define TLT_MODEL_FORWARD_H
 
@@ -15,12 +16,13 @@
  * training contiguous ones. */
 typedef struct tlt_kv_view {
   unsigned char *base;   /* block i starts at base + i * layout.block_bytes */
-  const int32_t *blocks; /* [ceil(positions / 16)] block indices */
+  const int32_t *blocks; /* [ceil(slots / 16)] block indices */
 } tlt_kv_view;
 
 /* A tree of rows behind positions 0 .. pos0 - 1: siblings share a position, so position is not slot.
- * Node i keeps its KV in slot pos0 + i, has the logical position pos0 + depth[i] and sees positions
- * below pos0, its ancestors and itself. */
+ * Node i keeps its KV in slot pos0 + i, has the logical position pos0 + depth[i] (below max_positions)
+ * and sees positions below pos0, its ancestors and itself. Its hidden states are those of a chain
+ * that ends with its path, bit for bit. Rows that follow their parent share attention. */
 typedef struct tlt_tree_rows {
   const int16_t *parent; /* [first + n_rows] an earlier node, or -1: depth 0 */
   const int16_t *depth;  /* [first + n_rows] depth of the parent + 1; at most TLT_TREE_DEPTH */
