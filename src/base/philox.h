@@ -12,6 +12,7 @@ typedef enum tlt_purpose {
   TLT_PURPOSE_INIT = 3,    /* counter: tensor index, element / 4 low, high, 0 */
   TLT_PURPOSE_TASK = 4,    /* counter: problem index, draw number, task, 0 */
   TLT_PURPOSE_BOOTSTRAP = 5, /* counter: resample, statistic, 0, draw / 4 */
+  TLT_PURPOSE_BANDIT = 6,    /* counter: draw, 0, 0, 0; changes speed, never a token */
 } tlt_purpose;
 
 typedef struct tlt_random4 {

@@ -1,1 +1,84 @@
 #include "plan/cost.h"
+
+#include <math.h>
+
+static const int knot[TLT_COST_KNOTS] = {1,  2,  4,  6,  8,  10, 12,  14,  16,  20,  24,  32,
+                                         40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 1024};
+
+#define SCALE_RATE 0.15 /* of the newest step in the scale */
+#define SHAPE_RATE 0.1  /* of the newest residual in a shape value */
+#define OUTLIER 2.0     /* times what is expected */
+enum { SEEN_CAP = 1 << 20, FIRST_STEPS = 4 };
+
+void tlt_cost_init(tlt_cost *c, double knee, double kappa) {
+  *c = (tlt_cost){.kappa = kappa};
+  for (int i = 0; i < TLT_COST_KNOTS; i++)
+    c->shape[i] = knot[i] <= knee ? 1 : 1 + (knot[i] - knee) / knee;
+}
+
+/* Knot at or below rows, and the share of the one above it. */
+static int knot_below(int rows, double *share) {
+  int i = 0;
+  while (i < TLT_COST_KNOTS - 2 && knot[i + 1] <= rows) i++;
+  *share = (double)(rows - knot[i]) / (knot[i + 1] - knot[i]);
+  return i;
+}
+
+static double shape_at(const tlt_cost *c, int rows) {
+  double share;
+  if (rows < 1) return 0;
+  int i = knot_below(rows, &share); /* beyond the last knot the last slope goes on */
+  return c->shape[i] + share * (c->shape[i + 1] - c->shape[i]);
+}
+
+static double relative(const tlt_cost *c, int rows, double context) {
+  return shape_at(c, rows) + c->kappa * rows * context;
+}
+
+double tlt_cost_us(const tlt_cost *c, int rows, double context) {
+  return c->scale * relative(c, rows, context);
+}
+
+/* More rows never cost less: where a noisy knot says so, its neighbours are pulled along. */
+static void keep_rising(tlt_cost *c, int from) {
+  for (int i = from + 1; i < TLT_COST_KNOTS; i++)
+    if (c->shape[i] < c->shape[i - 1]) c->shape[i] = c->shape[i - 1];
+  for (int i = from - 1; i >= 0; i--)
+    if (c->shape[i] > c->shape[i + 1]) c->shape[i] = c->shape[i + 1];
+}
+
+static void move_knot(tlt_cost *c, int i, double factor) {
+  int highest = TLT_COST_KNOTS - 1;
+  while (highest > 0 && !c->seen[highest]) highest--;
+  c->shape[i] *= factor;
+  if (c->seen[i] < SEEN_CAP) c->seen[i]++;
+  if (i >= highest) /* nothing is known beyond: keep the slope's proportion */
+    for (int j = i + 1; j < TLT_COST_KNOTS; j++) c->shape[j] *= factor;
+  keep_rising(c, i);
+}
+
+void tlt_cost_observe(tlt_cost *c, int rows, double context, double us) {
+  double model = relative(c, rows, context), share;
+  if (!(us > 0) || !isfinite(us) || rows < 1) return;
+  if (c->observations == 0) c->scale = us / model;
+  double expected = c->scale * model;
+  if (c->observations >= FIRST_STEPS && us > OUTLIER * expected) us = OUTLIER * expected;
+  c->observations++;
+  double rate = c->observations < FIRST_STEPS ? 0.5 : SCALE_RATE;
+  /* What the scale explains is not the shape's: the residual is taken after it moved. */
+  c->scale *= pow(us / expected, rate);
+  double residual = us / (c->scale * model);
+  int i = knot_below(rows, &share);
+  double step = pow(residual, SHAPE_RATE);
+  if (share < 0.999) move_knot(c, i, 1 + (step - 1) * (1 - share));
+  if (share > 0.001) move_knot(c, i + 1, 1 + (step - 1) * share);
+}
+
+double tlt_cost_marginal(const tlt_cost *c, int rows, int most, double context) {
+  double now = tlt_cost_us(c, rows, context), best = INFINITY;
+  for (int k = 1; k <= most; k *= 2) {
+    double each = (tlt_cost_us(c, rows + k, context) - now) / k;
+    if (each < best) best = each;
+  }
+  return best > 0 ? best : 0;
+}
