@@ -1,0 +1,86 @@
+/* State of a speculator, shared by its files. */
+#ifndef TLT_SPEC_INTERNAL_H
+#define TLT_SPEC_INTERNAL_H
+
+#include "plan/bandit.h"
+#include "plan/lengths.h"
+#include "plan/planner.h"
+#include "spec/speculator.h"
+#include "spec/tree.h"
+
+/* A candidate of any sequence, for choosing the best of all. */
+typedef struct tlt_ranked {
+  float gain; /* weighted path probability */
+  int16_t node;
+  int32_t seq;
+} tlt_ranked;
+
+/* One source and what is known of its price. */
+typedef struct tlt_spec_source {
+  tlt_source source;
+  tlt_edge_source as;
+  bool alive;
+  bool begun;     /* in this step */
+  tlt_cost level; /* us of one level, by nodes */
+  tlt_cost start; /* us of begin and the first level, by sequences; catching up beyond the last step
+                     is priced by catch_up */
+  double catch_up_us; /* per row */
+  float gaps[TLT_CAL_GAPS]; /* faded counts of the gaps of its best candidates */
+  int idle, idle_most;      /* steps since it was last asked; when to try again unasked */
+  tlt_spec_seq *seq;        /* [batch] sequences it began with in this step */
+  int *index;               /* [batch] place in seq of each sequence of the step, or -1 */
+} tlt_spec_source;
+
+struct tlt_spec {
+  tlt_spec_options o;
+  tlt_bandit *bandit; /* NULL: planner */
+  int n_sources;
+  tlt_spec_source source[TLT_SOURCES];
+  tlt_calibration calibration;
+  tlt_cost verify;
+  tlt_lengths lengths;
+  tlt_pause pause;
+  tlt_probe probe;
+  tlt_tree *tree; /* [batch] by slot */
+  int full;       /* most sequences seen in a step: fewer is the tail */
+
+  /* the current step */
+  int n;
+  tlt_spec_seq *seq; /* [batch] as given, draft = tree[slot].grow */
+  int strategy;         /* of the bandit, -1: none */
+  bool planned;
+  bool spoke; /* the last planned step had drafts */
+  int nodes;            /* in all drafts */
+  double propose_us;    /* of this step, drafting included */
+  int paused;           /* steps since the last planned one */
+  tlt_grow *grow;       /* [grow_room] */
+  int16_t *grow_node;   /* [grow_room] the same nodes by their place in the pool */
+  int *grow_seq;        /* [grow_room] */
+  tlt_candidate *candidate; /* [grow_room][TLT_CANDIDATES] */
+  int grow_room;
+  tlt_ranked *front;  /* [grow_room] the planner's: nodes that may be extended */
+  tlt_ranked *ranked; /* [ranked_room] */
+  int ranked_room;
+  float *gain; /* [ranked_room] */
+
+  tlt_spec_stats stats;
+};
+
+/* plan_step.c: the planner's step: fill drafts of s->seq. */
+void tlt_spec_plan(tlt_spec *s, int room, int prompt_rows);
+/* fixed_step.c: every sequence by one strategy. */
+void tlt_spec_fixed(tlt_spec *s, const tlt_strategy *how, int room);
+
+/* speculator.c: ask source i for at most k children of n nodes, named by grow[].seq and grow_node[] (a
+ * pool node that was extended, or -1), and add them to the trees. The first call in a step must be for
+ * roots: the source begins with their sequences, and later calls may only be about those. */
+void tlt_spec_grow(tlt_spec *s, int i, int n, int k);
+/* Candidates of all trees, best first; returns how many. */
+int tlt_spec_rank(tlt_spec *s, float least);
+/* Take the first n of the ranking: at most `most` nodes, most_each of a sequence. */
+void tlt_spec_take(tlt_spec *s, int n, int most, int most_each);
+
+/* stats.c */
+void tlt_spec_count(tlt_spec *s, const tlt_spec_step *step);
+
+#endif

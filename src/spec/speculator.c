@@ -1,0 +1,440 @@
+#include "spec/speculator.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "spec/eagle.h"
+#include "spec/internal.h"
+#include "spec/suffix.h"
+
+enum {
+  PLANNED_ROWS = 256, /* most nodes per step under the planner */
+  FIXED_ROWS = 2048,  /* under a fixed strategy */
+  EAGLE_ROWS = 512,   /* rows of one pass of the drafter */
+  DEPTH_DEFAULT = 12,
+  KNEE_MEMORY = 12,   /* rows up to which a step of a model that does not fit in cache costs the same */
+  KNEE_CACHE = 3,     /* and of one that does */
+  HISTORY_MB = 64,
+};
+#define CACHE_BYTES (16u << 20)
+#define ATTENTION_SLOWNESS 4.0 /* of attention against matrix products, per operation */
+#define GAP_KEEP 0.998f
+
+/* ---- sources ----------------------------------------------------------------------------------- */
+
+static void drop_if_failed(tlt_spec_source *x) {
+  const char *why = x->alive && x->source.failed ? x->source.failed(x->source.context) : NULL;
+  if (!why) return;
+  x->alive = false;
+  tlt_log_write(TLT_LOG_WARN, "draft source %s dropped: %s; tokens are not affected",
+                x->source.name, why);
+}
+
+/* The sequences whose roots are asked for. */
+static int choose_sequences(tlt_spec *s, tlt_spec_source *x, int n) {
+  int count = 0;
+  for (int i = 0; i < s->n; i++) x->index[i] = -1;
+  for (int i = 0; i < n; i++) {
+    int q = s->grow[i].seq;
+    if (x->index[q] >= 0) continue;
+    x->index[q] = count;
+    x->seq[count++] = s->seq[q];
+  }
+  return count;
+}
+
+/* Microseconds, or 0 where this was a late join: that is no measure of the usual start. */
+static double begin(tlt_spec *s, tlt_spec_source *x, int n) {
+  int count = choose_sequences(s, x, n), behind = 0;
+  for (int i = 0; x->source.behind && i < count; i++)
+    behind += x->source.behind(x->source.context, &x->seq[i]);
+  double from = tlt_now();
+  if (x->source.begin) x->source.begin(x->source.context, count, x->seq);
+  x->begun = true;
+  double us = (tlt_now() - from) * 1e6;
+  if (behind <= 4 * count) return us;
+  double each = us / behind;
+  x->catch_up_us = x->catch_up_us > 0 ? 0.7 * x->catch_up_us + 0.3 * each : each;
+  return 0;
+}
+
+static void note_gap(tlt_spec_source *x, float gap) {
+  int bin = tlt_calibration_gap_bin(gap);
+  for (int i = 0; i < TLT_CAL_GAPS; i++) x->gaps[i] *= GAP_KEEP;
+  x->gaps[bin] += 1;
+}
+
+static void add_children(tlt_spec *s, tlt_spec_source *x, const tlt_grow *g, int q, int pool_node) {
+  tlt_tree *t = &s->tree[s->seq[q].slot];
+  if (g->n > 0) note_gap(x, g->candidate[0].gap);
+  for (int r = 0; r < g->n; r++) {
+    const tlt_candidate *c = &g->candidate[r];
+    tlt_edge e = {.source = x->as, .rank = r, .gap = c->gap, .match = c->match};
+    tlt_tree_add(t, &s->calibration, pool_node, c->token, &e);
+  }
+}
+
+/* The same nodes as the source knows them: sequences by their place in what it began with, nodes by
+ * their place in the growing draft. */
+static void name_for_source(tlt_spec *s, tlt_spec_source *x, int n) {
+  for (int j = 0; j < n; j++) {
+    tlt_grow *g = &s->grow[j];
+    const tlt_spec_seq *q = &s->seq[g->seq];
+    const tlt_tree_node *node =
+        s->grow_node[j] < 0 ? NULL : &s->tree[q->slot].node[s->grow_node[j]];
+    g->node = node ? node->grow : -1;
+    g->position = q->group->n_prompt + q->n_tokens + (node ? node->depth + 1 : 0);
+    g->n = 0;
+    g->candidate = &s->candidate[(size_t)j * TLT_CANDIDATES];
+    s->grow_seq[j] = g->seq;
+    g->seq = x->index[g->seq];
+  }
+}
+
+void tlt_spec_grow(tlt_spec *s, int i, int n, int k) {
+  tlt_spec_source *x = &s->source[i];
+  if (!x->alive || n == 0) return;
+  bool first = !x->begun;
+  double begun = first ? begin(s, x, n) : 0, from = tlt_now();
+  name_for_source(s, x, n);
+  x->source.grow(x->source.context, x->seq, n, s->grow, k < TLT_CANDIDATES ? k : TLT_CANDIDATES);
+  double us = (tlt_now() - from) * 1e6;
+  if (!first) tlt_cost_observe(&x->level, n, 0, us);
+  else if (begun > 0) tlt_cost_observe(&x->start, n, 0, begun + us);
+  s->stats.draft_seconds[i] += (begun + us) * 1e-6;
+  for (int j = 0; j < n; j++) {
+    s->grow[j].seq = s->grow_seq[j];
+    add_children(s, x, &s->grow[j], s->grow_seq[j], s->grow_node[j]);
+  }
+  x->idle = 0;
+  drop_if_failed(x);
+}
+
+/* ---- choosing among all candidates ------------------------------------------------------------- */
+
+static bool before(const tlt_ranked *a, const tlt_ranked *b) {
+  if (a->gain != b->gain) return a->gain > b->gain;
+  return a->seq != b->seq ? a->seq < b->seq : a->node < b->node; /* parents first */
+}
+
+static void sift(tlt_ranked *r, int at, int n) {
+  for (int child = 2 * at + 1; child < n; at = child, child = 2 * at + 1) {
+    if (child + 1 < n && before(&r[child], &r[child + 1])) child++;
+    if (!before(&r[at], &r[child])) return;
+    tlt_ranked swap = r[at];
+    r[at] = r[child];
+    r[child] = swap;
+  }
+}
+
+static void sort_ranked(tlt_ranked *r, int n) {
+  for (int i = n / 2 - 1; i >= 0; i--) sift(r, i, n);
+  for (int i = n - 1; i > 0; i--) {
+    tlt_ranked swap = r[0];
+    r[0] = r[i];
+    r[i] = swap;
+    sift(r, 0, i);
+  }
+}
+
+int tlt_spec_rank(tlt_spec *s, float least) {
+  int n = 0;
+  for (int i = 0; i < s->n; i++) {
+    const tlt_tree *t = &s->tree[s->seq[i].slot];
+    for (int j = 0; j < t->n && n < s->ranked_room; j++) {
+      float gain = t->node[j].p * t->weight;
+      if (gain >= least) s->ranked[n++] = (tlt_ranked){gain, (int16_t)j, i};
+    }
+  }
+  sort_ranked(s->ranked, n);
+  for (int i = 0; i < n; i++) s->gain[i] = s->ranked[i].gain;
+  return n;
+}
+
+void tlt_spec_take(tlt_spec *s, int n, int most, int most_each) {
+  for (int i = 0; i < n && s->nodes < most; i++) {
+    tlt_tree *t = &s->tree[s->seq[s->ranked[i].seq].slot];
+    tlt_tree_node *node = &t->node[s->ranked[i].node];
+    bool parent = node->parent < 0 || t->node[node->parent].taken;
+    if (!parent || t->n_taken >= most_each) continue;
+    node->taken = true;
+    t->n_taken++;
+    s->nodes++;
+  }
+}
+
+/* ---- callbacks of the engine ------------------------------------------------------------------- */
+
+#define EACH_SOURCE(s, x)                                                        \
+  for (tlt_spec_source *x = (s)->source; x < (s)->source + (s)->n_sources; x++) \
+    if (x->alive)
+
+static void on_group_open(void *context, const tlt_spec_group *g) {
+  EACH_SOURCE((tlt_spec *)context, x)
+  if (x->source.group_open) x->source.group_open(x->source.context, g);
+}
+
+static void on_group_close(void *context, const tlt_spec_group *g) {
+  EACH_SOURCE((tlt_spec *)context, x)
+  if (x->source.group_close) x->source.group_close(x->source.context, g);
+}
+
+static void on_prompt(void *context, const tlt_spec_group *g, int pos0, int n, const void *hidden) {
+  EACH_SOURCE((tlt_spec *)context, x)
+  if (x->source.prompt) x->source.prompt(x->source.context, g, pos0, n, hidden);
+}
+
+static void on_open(void *context, const tlt_spec_seq *q) {
+  tlt_spec *s = context;
+  tlt_tree_reset(&s->tree[q->slot]);
+  EACH_SOURCE(s, x)
+  if (x->source.open) x->source.open(x->source.context, q);
+}
+
+static void on_close(void *context, const tlt_spec_seq *q, tlt_finish finish) {
+  tlt_spec *s = context;
+  if (finish != TLT_FINISH_NONE) tlt_lengths_add(&s->lengths, q->n_tokens);
+  EACH_SOURCE(s, x)
+  if (x->source.close) x->source.close(x->source.context, q, finish);
+}
+
+static void start_step(tlt_spec *s, int n, const tlt_spec_seq *seq) {
+  s->n = n;
+  for (int i = 0; i < n; i++) {
+    tlt_tree *t = &s->tree[seq[i].slot];
+    tlt_tree_clear(t);
+    s->seq[i] = seq[i];
+    s->seq[i].draft = &t->grow;
+  }
+  for (int i = 0; i < s->n_sources; i++) s->source[i].begun = false;
+}
+
+static void on_propose(void *context, int n, tlt_spec_seq *seq, int room, int prompt_rows) {
+  tlt_spec *s = context;
+  double from = tlt_now();
+  s->nodes = 0;
+  s->planned = false;
+  s->strategy = -1;
+  if (n > s->full) s->full = n;
+  if (!s->bandit && tlt_pause_step(&s->pause, n)) {
+    s->paused++;
+    s->propose_us = 0;
+    return;
+  }
+  start_step(s, n, seq);
+  if (s->bandit) tlt_spec_fixed(s, tlt_bandit_choose(s->bandit, n, &s->strategy), room);
+  else tlt_spec_plan(s, room, prompt_rows);
+  s->paused = 0;
+  for (int i = 0; s->nodes && i < n; i++) tlt_tree_finish(&s->tree[seq[i].slot], seq[i].draft);
+  s->propose_us = (tlt_now() - from) * 1e6;
+  s->stats.plan_seconds += s->propose_us * 1e-6;
+}
+
+/* Every edge whose parent was reached tells whether it was right; where the answer ended at the
+ * parent nothing was drawn. */
+static void learn(tlt_spec *s, const tlt_spec_result *r) {
+  tlt_tree *t = &s->tree[r->slot];
+  if (!r->draft || r->draft->n != t->n_final) return;
+  bool on_path[TLT_DRAFT_MAX] = {false};
+  for (int i = 0; i < r->n_path; i++) on_path[r->path[i]] = true;
+  bool ended = r->n_new == r->n_path;
+  for (int i = 0; i < r->draft->n; i++) {
+    int parent = r->draft->parent[i];
+    const tlt_tree_node *n = &t->node[t->final[i]];
+    bool tried = parent < 0 || on_path[parent];
+    if (!tried || (ended && r->n_path && parent == r->path[r->n_path - 1])) continue;
+    tlt_calibration_observe(&s->calibration, &n->edge, on_path[i]);
+    tlt_tree_learn(t, n, on_path[i]);
+  }
+}
+
+static void on_verified(void *context, const tlt_spec_step *step) {
+  tlt_spec *s = context;
+  double from = tlt_now();
+  int tokens = 0;
+  EACH_SOURCE(s, x)
+  if (x->source.verified) x->source.verified(x->source.context, step);
+  for (int i = 0; i < step->n; i++) {
+    tokens += step->result[i].n_new;
+    if (s->nodes) learn(s, &step->result[i]);
+  }
+  tlt_cost_observe(&s->verify, step->decode_rows + step->prompt_rows, step->context,
+                   step->seconds * 1e6);
+  double seconds = step->seconds + s->propose_us * 1e-6;
+  if (s->bandit && s->strategy >= 0 && step->prompt_rows == 0)
+    tlt_bandit_reward(s->bandit, s->strategy, step->n, tokens, seconds);
+  tlt_spec_count(s, step);
+  s->nodes = 0;
+  s->stats.observe_seconds += tlt_now() - from;
+}
+
+/* ---- creation ---------------------------------------------------------------------------------- */
+
+static tlt_status parse_policy(const char *policy, int *kind, tlt_strategy *fixed, tlt_err *err) {
+  static const char *const name[] = {"beg-mab", "eg", "ucb1"};
+  *kind = -1;
+  if (!policy || strcmp(policy, "planner") == 0) return TLT_OK;
+  for (int i = 0; i < 3; i++)
+    if (strcmp(policy, name[i]) == 0) {
+      *kind = i;
+      return TLT_OK;
+    }
+  *kind = TLT_BANDIT_FIXED;
+  if (strncmp(policy, "fixed:", 6) == 0 && tlt_strategy_parse(policy + 6, strlen(policy + 6), fixed))
+    return TLT_OK;
+  return tlt_fail(err, TLT_EUSAGE,
+                  "policy: got \"%s\", expected planner, beg-mab, eg, ucb1 or "
+                  "fixed:DEPTH_TOPK_VERIFY with depth 1 .. 32, top-k 1 .. 4, verify 2 .. 64",
+                  policy);
+}
+
+tlt_status tlt_spec_check(const tlt_spec_options *o, tlt_err *err) {
+  int kind;
+  tlt_strategy fixed;
+  if (o->draft == TLT_DRAFT_EAGLE && !o->drafter)
+    return tlt_fail(err, TLT_EUSAGE, "draft eagle: got no drafter, expected a drafter directory");
+  if (o->max_depth < 0 || o->max_depth > TLT_DRAFT_DEPTH)
+    return tlt_fail(err, TLT_EUSAGE, "max_depth: got %d, expected 1 .. %d", o->max_depth,
+                    TLT_DRAFT_DEPTH);
+  return parse_policy(o->policy, &kind, &fixed, err);
+}
+
+int tlt_spec_draft_rows(const tlt_spec_options *o) {
+  int kind;
+  tlt_strategy fixed = {0};
+  tlt_err ignored;
+  if (o->draft == TLT_DRAFT_OFF || parse_policy(o->policy, &kind, &fixed, &ignored) != TLT_OK) return 0;
+  int64_t rows = (int64_t)o->batch * TLT_DRAFT_MAX;
+  int most = kind < 0 ? PLANNED_ROWS : FIXED_ROWS;
+  if (kind == TLT_BANDIT_FIXED) rows = (int64_t)o->batch * (fixed.verify - 1);
+  return rows < most ? (int)rows : most;
+}
+
+tlt_status tlt_spec_add(tlt_spec *s, const tlt_source *source, tlt_edge_source as, tlt_err *err) {
+  if (s->n_sources == TLT_SOURCES)
+    return tlt_fail(err, TLT_EUSAGE, "draft sources: got more than %d", TLT_SOURCES);
+  tlt_spec_source *x = &s->source[s->n_sources++];
+  *x = (tlt_spec_source){.source = *source, .as = as, .alive = true};
+  x->seq = tlt_calloc((size_t)s->o.batch, sizeof *x->seq);
+  x->index = tlt_calloc((size_t)s->o.batch, sizeof *x->index);
+  if (!x->seq || !x->index) return tlt_fail_nomem(err, "draft source", sizeof *x);
+  tlt_cost_init(&x->level, 8, 0);
+  tlt_cost_init(&x->start, 4, 0);
+  return TLT_OK;
+}
+
+static tlt_status add_suffix(tlt_spec *s, tlt_err *err) {
+  tlt_source source;
+  tlt_suffix_options o = {.batch = s->o.batch,
+                          .max_positions = s->o.max_positions,
+                          .seed = s->o.seed,
+                          .history_bytes = (size_t)HISTORY_MB << 20};
+  tlt_status st = tlt_suffix_create(&o, &source, err);
+  return st == TLT_OK ? tlt_spec_add(s, &source, TLT_EDGE_SUFFIX, err) : st;
+}
+
+static tlt_status add_eagle(tlt_spec *s, tlt_model *m, tlt_err *err) {
+  tlt_source source;
+  tlt_drafter *d;
+  tlt_eagle_options o = {.batch = s->o.batch,
+                         .max_positions = s->o.max_positions,
+                         .seed = s->o.seed,
+                         .max_rows = EAGLE_ROWS};
+  tlt_status st = tlt_drafter_load(s->o.drafter, m->weights, m->pool, &d, err);
+  if (st == TLT_OK) st = tlt_eagle_create(m, d, &o, &source, err);
+  return st == TLT_OK ? tlt_spec_add(s, &source, TLT_EDGE_EAGLE, err) : st;
+}
+
+static void guess_cost(tlt_spec *s, const tlt_model *m) {
+  const tlt_config *c = &m->weights->config;
+  double knee = m->weights->bytes > CACHE_BYTES ? KNEE_MEMORY : KNEE_CACHE;
+  double attention = 4.0 * c->layers * c->heads * c->head_dim * ATTENTION_SLOWNESS;
+  tlt_cost_init(&s->verify, knee, attention / (knee * 2.0 * (double)m->weights->elements));
+}
+
+static tlt_status allocate(tlt_spec *s, tlt_err *err) {
+  size_t batch = (size_t)s->o.batch;
+  s->grow_room = (int)batch * TLT_CANDIDATES;
+  s->ranked_room = (int)batch * TLT_TREE_POOL;
+  if (s->ranked_room > 1 << 16) s->ranked_room = 1 << 16;
+  s->tree = tlt_calloc(batch, sizeof *s->tree);
+  s->seq = tlt_calloc(batch, sizeof *s->seq);
+  s->grow_node = tlt_calloc((size_t)s->grow_room, sizeof *s->grow_node);
+  s->front = tlt_calloc((size_t)s->grow_room, sizeof *s->front);
+  s->grow_seq = tlt_calloc((size_t)s->grow_room, sizeof *s->grow_seq);
+  s->grow = tlt_calloc((size_t)s->grow_room, sizeof *s->grow);
+  s->candidate = tlt_calloc((size_t)s->grow_room * TLT_CANDIDATES, sizeof *s->candidate);
+  s->ranked = tlt_calloc((size_t)s->ranked_room, sizeof *s->ranked);
+  s->gain = tlt_calloc((size_t)s->ranked_room, sizeof *s->gain);
+  if (!s->tree || !s->seq || !s->grow_node || !s->front || !s->grow_seq || !s->grow || !s->candidate ||
+      !s->ranked || !s->gain)
+    return tlt_fail_nomem(err, "speculation", batch * sizeof *s->tree);
+  return TLT_OK;
+}
+
+tlt_status tlt_spec_create(tlt_model *m, const tlt_spec_options *o, tlt_spec **out, tlt_err *err) {
+  int kind;
+  tlt_strategy fixed;
+  *out = NULL;
+  tlt_status st = tlt_spec_check(o, err);
+  if (st == TLT_OK) st = parse_policy(o->policy, &kind, &fixed, err);
+  if (st != TLT_OK) return st;
+  tlt_spec *s = tlt_calloc(1, sizeof *s);
+  if (!s) return tlt_fail_nomem(err, "speculation", sizeof *s);
+  s->o = *o;
+  if (s->o.max_depth == 0) s->o.max_depth = DEPTH_DEFAULT;
+  tlt_calibration_init(&s->calibration);
+  guess_cost(s, m);
+  if (kind >= 0)
+    st = tlt_bandit_create((tlt_bandit_kind)kind, kind == TLT_BANDIT_FIXED ? &fixed : NULL, 1,
+                           o->seed, &s->bandit, err);
+  if (st == TLT_OK) st = allocate(s, err);
+  if (st == TLT_OK && (o->draft == TLT_DRAFT_SUFFIX || o->draft == TLT_DRAFT_AUTO))
+    st = add_suffix(s, err);
+  if (st == TLT_OK && o->draft >= TLT_DRAFT_EAGLE && o->drafter) st = add_eagle(s, m, err);
+  if (st == TLT_OK) *out = s;
+  else tlt_spec_free(s);
+  return st;
+}
+
+void tlt_spec_free(tlt_spec *s) {
+  if (!s) return;
+  for (int i = 0; i < s->n_sources; i++) {
+    if (s->source[i].source.free) s->source[i].source.free(s->source[i].source.context);
+    tlt_free(s->source[i].seq);
+    tlt_free(s->source[i].index);
+  }
+  tlt_bandit_free(s->bandit);
+  tlt_free(s->tree);
+  tlt_free(s->seq);
+  tlt_free(s->grow_node);
+  tlt_free(s->front);
+  tlt_free(s->grow_seq);
+  tlt_free(s->grow);
+  tlt_free(s->candidate);
+  tlt_free(s->ranked);
+  tlt_free(s->gain);
+  tlt_free(s);
+}
+
+tlt_status tlt_spec_attach(tlt_spec *s, tlt_engine *e, tlt_err *err) {
+  tlt_speculator to = {.context = s,
+                       .group_open = on_group_open,
+                       .group_close = on_group_close,
+                       .prompt = on_prompt,
+                       .open = on_open,
+                       .close = on_close,
+                       .propose = on_propose,
+                       .verified = on_verified};
+  for (int i = 0; i < s->n_sources; i++) to.wants_hidden |= s->source[i].source.wants_hidden;
+  return tlt_engine_set_speculator(e, &to, err);
+}
+
+void tlt_spec_refresh(tlt_spec *s) {
+  EACH_SOURCE(s, x)
+  if (x->source.refresh) x->source.refresh(x->source.context);
+  s->pause = (tlt_pause){0};
+}

@@ -1,0 +1,82 @@
+/* Speculation for an engine: draft sources, one tree per sequence, a policy that decides how much.
+ *
+ * Nothing here can change a token (engine/speculate.h); a policy that is wrong only costs time, and
+ * the planner (plan/planner.h) is there so that it does not. */
+#ifndef TLT_SPEC_SPECULATOR_H
+#define TLT_SPEC_SPECULATOR_H
+
+#include "model/model.h"
+#include "plan/calibration.h"
+#include "spec/source.h"
+
+typedef enum tlt_draft_kind {
+  TLT_DRAFT_OFF,
+  TLT_DRAFT_SUFFIX,
+  TLT_DRAFT_EAGLE, /* needs a drafter */
+  TLT_DRAFT_AUTO   /* suffix, and eagle where there is a drafter */
+} tlt_draft_kind;
+
+typedef struct tlt_spec_options {
+  tlt_draft_kind draft;
+  const char *policy;  /* planner | beg-mab | eg | ucb1 | fixed:DEPTH_TOPK_VERIFY; NULL: planner */
+  const char *drafter; /* directory of a learned drafter, or NULL */
+  int max_depth;       /* longest path that the planner drafts, 1 .. TLT_DRAFT_DEPTH; 0: 12 */
+  int batch, max_positions; /* of the engine */
+  uint32_t seed;            /* of sampling */
+} tlt_spec_options;
+
+enum { TLT_SPEC_DEPTHS = 16 }; /* depths told apart in statistics; deeper ones count as the last */
+
+/* Sums since creation or tlt_spec_stats_reset. Edge sources as in plan/calibration.h. */
+typedef struct tlt_spec_stats {
+  int64_t steps;          /* decode steps */
+  int64_t sequence_steps; /* sequences in them */
+  int64_t tokens;         /* drawn in them */
+  int64_t drafted_steps;  /* sequences that were verified with at least one node */
+  int64_t drafted_step_tokens;
+  int64_t planned_steps; /* steps in which the policy looked at drafts at all */
+  int64_t drafted[TLT_EDGE_SOURCES][TLT_SPEC_DEPTHS];  /* nodes verified */
+  int64_t tried[TLT_EDGE_SOURCES][TLT_SPEC_DEPTHS];    /* of these, behind an accepted parent */
+  int64_t accepted[TLT_EDGE_SOURCES][TLT_SPEC_DEPTHS]; /* of these, accepted */
+  int64_t plan_nodes[TLT_DRAFT_MAX + 1]; /* sequences by nodes verified for them */
+  double expected, brier; /* sums over tried edges of p and (p - accepted)^2: calibration */
+  int64_t bin_tried[10], bin_accepted[10]; /* tried edges by tenths of p */
+  double bin_expected[10];
+  double plan_seconds;                  /* policy, tree building, everything not below */
+  double draft_seconds[TLT_SOURCES];    /* inside the sources */
+  double observe_seconds;               /* bookkeeping after steps */
+  double verify_seconds;                /* forward and draws */
+} tlt_spec_stats;
+
+typedef struct tlt_spec tlt_spec;
+
+/* Draft nodes per step to create the engine with (tlt_engine_options.draft_rows); 0 when off. */
+int tlt_spec_draft_rows(const tlt_spec_options *o);
+
+/* Check what can be wrong with the options alone: TLT_EUSAGE names the option. */
+tlt_status tlt_spec_check(const tlt_spec_options *o, tlt_err *err);
+
+/* Open sources and policy; with a drafter its directory is read: TLT_EDATA when it does not belong
+ * to the model or is damaged. */
+tlt_status tlt_spec_create(tlt_model *m, const tlt_spec_options *o, tlt_spec **out, tlt_err *err);
+void tlt_spec_free(tlt_spec *s); /* NULL is harmless; after the engine */
+
+/* Make e speculate (while it has nothing pending). */
+tlt_status tlt_spec_attach(tlt_spec *s, tlt_engine *e, tlt_err *err);
+
+/* Between rollouts: the target's weights may have changed. */
+void tlt_spec_refresh(tlt_spec *s);
+
+/* Take a further source over: tests with hostile drafters. At most TLT_SOURCES together. */
+tlt_status tlt_spec_add(tlt_spec *s, const tlt_source *source, tlt_edge_source as, tlt_err *err);
+
+void tlt_spec_stats_get(const tlt_spec *s, tlt_spec_stats *out);
+void tlt_spec_stats_reset(tlt_spec *s);
+const char *tlt_edge_source_name(tlt_edge_source source);
+
+/* Totals over depths. */
+int64_t tlt_spec_total(const int64_t by[TLT_EDGE_SOURCES][TLT_SPEC_DEPTHS]);
+/* Tokens per sequence and step: 1 without speculation. */
+double tlt_spec_accept_length(const tlt_spec_stats *s);
+
+#endif

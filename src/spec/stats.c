@@ -1,0 +1,75 @@
+#include "spec/internal.h"
+
+static int depth_bin(int depth) {
+  return depth < TLT_SPEC_DEPTHS ? depth : TLT_SPEC_DEPTHS - 1;
+}
+
+static void count_edge(tlt_spec_stats *st, const tlt_tree_node *n, bool accepted) {
+  int d = depth_bin(n->depth), tenth = (int)(n->edge_p * 10);
+  double p = (double)n->edge_p, miss = p - (accepted ? 1.0 : 0.0);
+  st->tried[n->edge.source][d]++;
+  st->accepted[n->edge.source][d] += accepted;
+  st->expected += p;
+  st->brier += miss * miss;
+  st->bin_tried[tenth]++;
+  st->bin_accepted[tenth] += accepted;
+  st->bin_expected[tenth] += p;
+}
+
+/* Children of an accepted node that ended the answer were not drawn for: neither right nor wrong. */
+static void count_edges(tlt_spec *s, const tlt_spec_result *r) {
+  const tlt_tree *t = &s->tree[r->slot];
+  bool on_path[TLT_DRAFT_MAX] = {false};
+  int last = r->n_new == r->n_path && r->n_path ? r->path[r->n_path - 1] : -2;
+  for (int i = 0; i < r->n_path; i++) on_path[r->path[i]] = true;
+  for (int i = 0; i < r->draft->n; i++) {
+    const tlt_tree_node *n = &t->node[t->final[i]];
+    int parent = r->draft->parent[i];
+    s->stats.drafted[n->edge.source][depth_bin(n->depth)]++;
+    if (parent == last || (parent >= 0 && !on_path[parent])) continue;
+    count_edge(&s->stats, n, on_path[i]);
+  }
+}
+
+void tlt_spec_count(tlt_spec *s, const tlt_spec_step *step) {
+  tlt_spec_stats *st = &s->stats;
+  st->steps++;
+  st->planned_steps += s->planned;
+  st->sequence_steps += step->n;
+  st->verify_seconds += step->seconds;
+  for (int i = 0; i < step->n; i++) {
+    const tlt_spec_result *r = &step->result[i];
+    int nodes = r->draft ? r->draft->n : 0;
+    st->tokens += r->n_new;
+    st->plan_nodes[nodes]++;
+    if (!nodes) continue;
+    st->drafted_steps++;
+    st->drafted_step_tokens += r->n_new;
+    if (s->nodes && nodes == s->tree[r->slot].n_final) count_edges(s, r);
+  }
+}
+
+void tlt_spec_stats_get(const tlt_spec *s, tlt_spec_stats *out) {
+  *out = s->stats;
+  for (int i = 0; i < TLT_SOURCES; i++) out->plan_seconds -= out->draft_seconds[i];
+}
+
+void tlt_spec_stats_reset(tlt_spec *s) {
+  s->stats = (tlt_spec_stats){0};
+}
+
+const char *tlt_edge_source_name(tlt_edge_source source) {
+  static const char *const name[TLT_EDGE_SOURCES] = {"suffix", "eagle", "both"};
+  return name[source];
+}
+
+int64_t tlt_spec_total(const int64_t by[TLT_EDGE_SOURCES][TLT_SPEC_DEPTHS]) {
+  int64_t sum = 0;
+  for (int i = 0; i < TLT_EDGE_SOURCES; i++)
+    for (int d = 0; d < TLT_SPEC_DEPTHS; d++) sum += by[i][d];
+  return sum;
+}
+
+double tlt_spec_accept_length(const tlt_spec_stats *s) {
+  return s->sequence_steps ? (double)s->tokens / (double)s->sequence_steps : 1;
+}
