@@ -74,14 +74,14 @@ static __attribute__((noinline)) void try_passing(top_search *s, int first, uint
   }
 }
 
-/* Sixteen tokens, or those that are left. */
-TLT_INLINE void visit_lanes(top_search *s, int first) {
-  int m = tlt_lanes_of((size_t)(s->n - first));
-  uint32_t valid = (1u << m) - 1, ids[TLT_LANES] = {0};
+/* Sixteen tokens, or the m that are left. */
+TLT_INLINE void visit_lanes(top_search *s, int first, int m) {
+  uint32_t valid = (1u << m) - 1, left[TLT_LANES] = {0};
   tlt_vf x = tlt_vf_load_n(s->logits + first, m);
   if (!(tlt_vf_mask_ge(x, tlt_vf_set(s->bound.least)) & valid)) return;
-  memcpy(ids, s->id + first, (size_t)m * sizeof *ids);
-  tlt_vi words = words_of(&s->noise, tlt_vi_load(ids));
+  const uint32_t *id = (const uint32_t *)s->id + first;
+  if (m < TLT_LANES) id = memcpy(left, id, (size_t)m * sizeof *id);
+  tlt_vi words = words_of(&s->noise, tlt_vi_load(id));
   uint32_t pass = may_win(&s->bound, x, words) & valid;
   if (pass) try_passing(s, first, pass, words);
 }
@@ -92,7 +92,9 @@ static void visit(top_search *s, const float *chunk_max, float from, float below
   for (int c = 0; c < chunks; c++) {
     if (!(chunk_max[c] >= from) || chunk_max[c] >= below || chunk_max[c] < s->bound.least) continue;
     int first = c * TLT_SAMPLE_CHUNK, end = first + TLT_SAMPLE_CHUNK;
-    for (int i = first; i < end && i < s->n; i += TLT_LANES) visit_lanes(s, i);
+    for (; first + TLT_LANES <= end && first + TLT_LANES <= s->n; first += TLT_LANES)
+      visit_lanes(s, first, TLT_LANES);
+    if (first < end && first < s->n) visit_lanes(s, first, s->n - first);
   }
 }
 
