@@ -63,8 +63,8 @@ static void gemm_tile(void *context, int64_t item, int thread) {
 void tlt_backward_gemm(tlt_trainer *t, const tlt_packed *w, tlt_site *site, const void *dy,
                        size_t ld_dy, const void *x, size_t ldx, int rows, float *dx, size_t ld_dx) {
   gemm_job job = {t, w, site, dy, x, ld_dy, ldx, ld_dx, dx, rows, dx ? t->b->dx_tiles(w) : 0};
-  tlt_pool_run(t->pool, gemm_tile, &job, job.dx_tiles + t->b->dw_tiles(w->n, w->k));
-  tlt_site_collect(t, site);
+  tlt_pool_run(t->pool, gemm_tile, &job, job.dx_tiles + (site ? t->b->dw_tiles(w->n, w->k) : 0));
+  if (site) tlt_site_collect(t, site);
 }
 
 /* ---- vectors --------------------------------------------------------------------------------- */

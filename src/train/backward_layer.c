@@ -12,9 +12,11 @@
 typedef struct layer_job {
   tlt_trainer *t;
   const tlt_layer_weights *w;
-  const tlt_batch *batch;
+  tlt_site *site;
+  int rows;
   const tlt_slot *slot;
   const float *x_in;
+  const tlt_batch *batch; /* of the attention half */
 } layer_job;
 
 typedef struct row_range {
@@ -23,7 +25,7 @@ typedef struct row_range {
 
 static row_range block_rows(const layer_job *j, int64_t block) {
   int first = (int)block * TLT_ROW_BLOCK, end = first + TLT_ROW_BLOCK;
-  return (row_range){first, end < j->batch->n_rows ? end : j->batch->n_rows};
+  return (row_range){first, end < j->rows ? end : j->rows};
 }
 
 static float *partial_at(const tlt_trainer *t, int64_t block) {
@@ -31,12 +33,12 @@ static float *partial_at(const tlt_trainer *t, int64_t block) {
 }
 
 static void run_blocks(layer_job *j, tlt_pool_task task) {
-  tlt_pool_run(j->t->pool, task, j, tlt_row_blocks(j->batch->n_rows));
+  tlt_pool_run(j->t->pool, task, j, tlt_row_blocks(j->rows));
 }
 
 static void add_partials(layer_job *j, tlt_site *site, size_t offset) {
   tlt_trainer *t = j->t;
-  tlt_backward_partials(t, site, t->partial + offset, tlt_row_blocks(j->batch->n_rows),
+  tlt_backward_partials(t, site, t->partial + offset, tlt_row_blocks(j->rows),
                         (size_t)tlt_partial_stride(&t->dim));
 }
 
@@ -85,23 +87,34 @@ static void after_gate_up(void *context, int64_t block, int thread) {
     size_t at = (size_t)r * (size_t)h;
     t->b->rmsnorm(t->dh + at, j->slot->x_mid + at, j->w->norm2, t->inv[r], h, t->dx + at, dgain);
     tlt_act_row(t, t->dx + at, h, tlt_act_at(t, t->dy, r, h));
+    if (!j->w->norm1) continue;
     t->inv[r] = t->k->rmsnorm(j->x_in + at, j->w->norm1, h, t->w->config.norm_eps,
                               tlt_act_at(t, t->h1, r, h));
   }
 }
 
-static void mlp(layer_job *j, tlt_site *site) {
+static void mlp(layer_job *j) {
   tlt_trainer *t = j->t;
-  int rows = j->batch->n_rows;
   size_t h = (size_t)t->dim.hidden, inter = (size_t)t->dim.inter;
   run_blocks(j, before_down);
-  tlt_backward_gemm(t, &j->w->down, &site[TLT_SITE_DOWN], t->dy, tlt_act_stride(h), t->m,
-                    tlt_act_stride(inter), rows, t->gu, inter);
+  tlt_backward_gemm(t, &j->w->down, &j->site[TLT_SITE_DOWN], t->dy, tlt_act_stride(h), t->m,
+                    tlt_act_stride(inter), j->rows, t->gu, inter);
   run_blocks(j, after_down);
-  tlt_backward_gemm(t, &j->w->gu, &site[TLT_SITE_GU], t->dy, tlt_act_stride(2 * inter), t->h2,
-                    tlt_act_stride(h), rows, t->dh, h);
+  tlt_backward_gemm(t, &j->w->gu, &j->site[TLT_SITE_GU], t->dy, tlt_act_stride(2 * inter), t->h2,
+                    tlt_act_stride(h), j->rows, t->dh, h);
   run_blocks(j, after_gate_up);
-  add_partials(j, &site[TLT_SITE_NORM2], 0);
+  add_partials(j, &j->site[TLT_SITE_NORM2], 0);
+}
+
+void tlt_backward_mlp(tlt_trainer *t, int layer, int rows, const tlt_slot *slot,
+                      const float *x_in) {
+  layer_job job = {.t = t,
+                   .w = &t->w->layer[layer],
+                   .site = t->site + (size_t)layer * TLT_SITES_PER_LAYER,
+                   .rows = rows,
+                   .slot = slot,
+                   .x_in = x_in};
+  mlp(&job);
 }
 
 /* ---- attention ------------------------------------------------------------------------------- */
@@ -188,13 +201,14 @@ static void pre_norm_panel(void *context, int64_t panel, int thread) {
   layer_job *j = context;
   tlt_trainer *t = j->t;
   t->k->gemm(&j->w->qkv, (int)panel, (int)panel + 1, t->h1, tlt_act_stride((size_t)t->dim.hidden),
-             j->batch->n_rows, t->qkv_pre, (size_t)t->dim.qkv, false);
+             j->rows, t->qkv_pre, (size_t)t->dim.qkv, false);
 }
 
-static void attention(layer_job *j, tlt_site *site) {
+static void attention(layer_job *j) {
   tlt_trainer *t = j->t;
   const tlt_dims *d = &t->dim;
-  int rows = j->batch->n_rows, q_and_k = d->q + d->kv;
+  tlt_site *site = j->site;
+  int rows = j->rows, q_and_k = d->q + d->kv;
   size_t h = (size_t)d->hidden, q = (size_t)d->q, n = (size_t)d->qkv;
   tlt_backward_gemm(t, &j->w->o, &site[TLT_SITE_O], t->dy, tlt_act_stride(h), j->slot->ctx,
                     tlt_act_stride(q), rows, t->dh, q);
@@ -213,8 +227,13 @@ static void attention(layer_job *j, tlt_site *site) {
 }
 
 void tlt_backward_layer(tlt_trainer *t, const tlt_batch *batch, int layer, const tlt_slot *slot) {
-  layer_job job = {t, &t->w->layer[layer], batch, slot, tlt_x_at(t, layer)};
-  tlt_site *site = t->site + (size_t)layer * TLT_SITES_PER_LAYER;
-  mlp(&job, site);
-  attention(&job, site);
+  layer_job job = {.t = t,
+                   .w = &t->w->layer[layer],
+                   .site = t->site + (size_t)layer * TLT_SITES_PER_LAYER,
+                   .rows = batch->n_rows,
+                   .slot = slot,
+                   .x_in = tlt_x_at(t, layer),
+                   .batch = batch};
+  mlp(&job);
+  attention(&job);
 }

@@ -53,9 +53,10 @@ void tlt_drafter_trainer_free(tlt_drafter_trainer *t); /* NULL is harmless */
 
 /* ---- micro-batches --------------------------------------------------------------------------- */
 
-/* Packed samples without padding. Sample s has N = cu[s+1] - cu[s] tokens and as many hidden states:
- * those tokens that the target has read. (The last token of an answer is drawn, never read, and has
- * no place here.) Chains start at rows prompt[s] - 1 .. N - 2; earlier rows only feed attention. */
+/* Packed samples without padding. Sample s has N = cu[s+1] - cu[s] tokens and as many hidden
+ * states: those tokens that the target has read. (The last token of an answer is drawn, never read,
+ * and has no place here.) Chains start at rows prompt[s] - 1 .. N - 2; earlier rows only feed
+ * attention. */
 typedef struct tlt_draft_micro {
   int n_samples;
   const int32_t *tokens;     /* [cu[n_samples]] */

@@ -61,6 +61,62 @@ CLONES float tlt_entropy(const float *logits, int n, float temperature, float ls
   return (float)sum;
 }
 
+CLONES int32_t tlt_argmax(const float *x, int n) {
+  float top = x[0];
+  for (int i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
+  for (int i = 0; i < n; i++)
+    if (x[i] == top) return i;
+  return 0;
+}
+
+CLONES float tlt_softmax(float *x, int n, float temperature, float lse) {
+  float t = temperature < 1e-3f ? 1.0f : temperature;
+  float entropy = tlt_entropy(x, n, temperature, lse);
+  for (int i = 0; i < n; i++) x[i] = exp_clamped(x[i] / t - lse);
+  return entropy;
+}
+
+/* Constants of one row of the soft cross-entropy, and its two sums over lanes. */
+typedef struct soft_row {
+  float t, lse, by; /* by: weight / T */
+  float loss[LANES], overlap[LANES];
+} soft_row;
+
+static inline void soft_element(soft_row *r, int lane, float p, float *logit) {
+  float z = *logit / r->t - r->lse, q = exp_clamped(z);
+  r->loss[lane] = fmaf(p, -z, r->loss[lane]);
+  r->overlap[lane] += p < q ? p : q;
+  *logit = (q - p) * r->by;
+}
+
+CLONES float tlt_soft_cross_entropy(const float *p, float *logits, int n, float temperature,
+                                    float lse, float weight, float *overlap) {
+  float t = temperature < 1e-3f ? 1.0f : temperature;
+  double loss = 0, common = 0;
+  for (int c = 0; c < n; c += TLT_VOCAB_CHUNK) {
+    int end = c + TLT_VOCAB_CHUNK < n ? c + TLT_VOCAB_CHUNK : n, i = c;
+    soft_row r = {.t = t, .lse = lse, .by = weight / t};
+    for (; i + LANES <= end; i += LANES)
+      for (int l = 0; l < LANES; l++) soft_element(&r, l, p[i + l], &logits[i + l]);
+    for (int l = 0; i < end; i++, l++) soft_element(&r, l, p[i], &logits[i]);
+    loss += fold(r.loss);
+    common += fold(r.overlap);
+  }
+  *overlap = (float)common;
+  return (float)loss;
+}
+
+CLONES float tlt_smooth_l1(const float *x, const float *y, int n, float scale, float *dx) {
+  float lane[LANES] = {0};
+  for (int i = 0; i < n; i++) {
+    float d = x[i] - y[i], size = fabsf(d);
+    float slope = d < -1.0f ? -1.0f : d > 1.0f ? 1.0f : d;
+    lane[i % LANES] += size < 1.0f ? 0.5f * d * d : size - 0.5f;
+    if (dx) dx[i] = fmaf(scale, slope, dx[i]);
+  }
+  return (float)fold(lane);
+}
+
 CLONES void tlt_grad_scale(const int64_t *acc, size_t n, float factor, float *to) {
   for (size_t i = 0; i < n; i++) to[i] = (float)acc[i] * factor;
 }

@@ -10,6 +10,20 @@
  * p (lse - logit / T), lanes in fp32 over chunks of TLT_VOCAB_CHUNK, chunks in double. */
 float tlt_entropy(const float *logits, int n, float temperature, float lse);
 
+/* First index of the largest value; n >= 1. NaN never wins. */
+int32_t tlt_argmax(const float *x, int n);
+
+/* x becomes exp(x / T - lse); returns the entropy of that in nats. T > 0 (below 1e-3: 1). */
+float tlt_softmax(float *x, int n, float temperature, float lse);
+
+/* Soft cross-entropy -sum p ln q of a teacher p and q = exp(logits / T - lse). logits become its
+ * gradient by themselves times `weight`: weight (q - p) / T. *overlap = sum min(p, q). */
+float tlt_soft_cross_entropy(const float *p, float *logits, int n, float temperature, float lse,
+                             float weight, float *overlap);
+
+/* Sum over i of smooth-L1(x - y) with beta 1; dx (may be NULL) += scale * its slope. */
+float tlt_smooth_l1(const float *x, const float *y, int n, float scale, float *dx);
+
 /* to[i] = (float)acc[i] * factor, one rounding each. */
 void tlt_grad_scale(const int64_t *acc, size_t n, float factor, float *to);
 

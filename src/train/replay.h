@@ -24,9 +24,9 @@ void tlt_replay_free(tlt_replay *r); /* NULL is harmless */
 
 /* Room for a sample of n tokens, prompt included, of which `prompt` are given: *tokens [n] and
  * *hidden [n][row_bytes] are to be filled by the caller before anything else is called. version: of
- * the policy that it came from. Shorter answers (older ones first where equal) make room; *tokens is
- * NULL where the sample itself would be the first to go, or has no row to learn from. Only memory
- * can fail. */
+ * the policy that it came from. Shorter answers (older ones first where equal) make room; *tokens
+ * is NULL where the sample itself would be the first to go, or has no row to learn from. Only
+ * memory can fail. */
 tlt_status tlt_replay_add(tlt_replay *r, int n, int prompt, int64_t version, int32_t **tokens,
                           void **hidden, tlt_err *err);
 

@@ -154,6 +154,39 @@ void tlt_act_row(const tlt_trainer *t, const float *from, int n, void *to);
 /* Rows of head logits handled at once: fixed by the vocabulary, never by memory options. */
 int tlt_head_chunk(int vocab);
 
+/* ---- memory and sites ------------------------------------------------------------------------ */
+
+/* Hands out 64-aligned pieces of a region; with base NULL it only counts. */
+typedef struct tlt_carver {
+  unsigned char *base;
+  size_t used;
+} tlt_carver;
+
+/* memory.c */
+void *tlt_carve(tlt_carver *c, size_t count, size_t size);
+void *tlt_carve_act(tlt_carver *c, const tlt_trainer *t, int rows, int width);
+void tlt_carve_slot(tlt_carver *c, const tlt_trainer *t, tlt_slot *s); /* s NULL: only count */
+void tlt_carve_optimizer(tlt_carver *c, tlt_trainer *t);
+/* Buffers of one layer's forward and backward, and per-thread scratch. */
+void tlt_carve_workspace(tlt_carver *c, tlt_trainer *t, size_t scratch_bytes);
+size_t tlt_layer_scratch(const tlt_trainer *t); /* bytes per thread for the backward of a layer */
+size_t tlt_scratch_for(const tlt_trainer *t, const tlt_packed *w, int rows); /* of one matrix */
+/* Everything below t->region; with region NULL it only counts. */
+size_t tlt_carve_trainer(tlt_trainer *t);
+
+/* trainer.c: sizes of a trainer, before it has memory. */
+void tlt_trainer_describe(tlt_trainer *t, const tlt_weights *w, const tlt_kernels *k,
+                          const tlt_trainer_options *o, int threads);
+
+/* sites.c. The first three return what follows `acc`; a vector that is NULL gets no site. */
+int64_t *tlt_site_matrix(tlt_site *s, const tlt_packed *w, int64_t *acc);
+int64_t *tlt_site_vector(tlt_site *s, const float *v, int n, int64_t *acc);
+int64_t *tlt_sites_of_layer(const tlt_trainer *t, int layer, int64_t *acc);
+void tlt_sites_of_target(tlt_trainer *t);
+/* Find the site of every parameter. */
+tlt_status tlt_sites_map(tlt_trainer *t, tlt_err *err);
+void tlt_masters_from_weights(tlt_trainer *t);
+
 /* ---- passes ---------------------------------------------------------------------------------- */
 
 /* step.c: cut the parameters into tasks of whole rows. */
@@ -182,8 +215,12 @@ void tlt_head_backward(tlt_trainer *t, int rows, int targets, float temperature,
 
 /* backward_layer.c: t->dx from gradient of x_out to gradient of x_in. */
 void tlt_backward_layer(tlt_trainer *t, const tlt_batch *batch, int layer, const tlt_slot *slot);
+/* Its first half: t->dx [rows][H] from gradient of x_out to gradient of x_mid, t->dy = act of that;
+ * with an input norm also t->h1 and t->inv from x_in (else it may be NULL). */
+void tlt_backward_mlp(tlt_trainer *t, int layer, int rows, const tlt_slot *slot, const float *x_in);
 
-/* backward_common.c: dX = dY W (skipped when dx is NULL) and site += dY^T X in one parallel run. */
+/* backward_common.c: dX = dY W (skipped when dx is NULL) and site += dY^T X (skipped when site is
+ * NULL) in one parallel run. */
 void tlt_backward_gemm(tlt_trainer *t, const tlt_packed *w, tlt_site *site, const void *dy,
                        size_t ld_dy, const void *x, size_t ldx, int rows, float *dx, size_t ld_dx);
 /* Sum partial[block][offset .. offset+n-1] over blocks in order and add it to the site. stride:
