@@ -5,8 +5,9 @@
 static const int knot[TLT_COST_KNOTS] = {1,  2,  4,  6,  8,  10, 12,  14,  16,  20,  24,  32,
                                          40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 1024};
 
-#define SCALE_RATE 0.15 /* of the newest step in the scale */
-#define SHAPE_RATE 0.1  /* of the newest residual in a shape value */
+#define SCALE_RATE 0.25  /* of the newest step in the scale */
+#define SHAPE_RATE 0.03  /* of the newest residual in a shape value, when it is well known */
+#define SHAPE_FIRST 0.5  /* and divided by the observations of a new one */
 #define OUTLIER 2.0     /* times what is expected */
 enum { SEEN_CAP = 1 << 20, FIRST_STEPS = 4 };
 
@@ -47,7 +48,9 @@ static void keep_rising(tlt_cost *c, int from) {
     if (c->shape[i] > c->shape[i + 1]) c->shape[i] = c->shape[i + 1];
 }
 
-static void move_knot(tlt_cost *c, int i, double factor) {
+static void move_knot(tlt_cost *c, int i, double residual, double share) {
+  double rate = SHAPE_FIRST / (c->seen[i] + 1);
+  double factor = pow(residual, share * (rate > SHAPE_RATE ? rate : SHAPE_RATE));
   int highest = TLT_COST_KNOTS - 1;
   while (highest > 0 && !c->seen[highest]) highest--;
   c->shape[i] *= factor;
@@ -69,9 +72,8 @@ void tlt_cost_observe(tlt_cost *c, int rows, double context, double us) {
   c->scale *= pow(us / expected, rate);
   double residual = us / (c->scale * model);
   int i = knot_below(rows, &share);
-  double step = pow(residual, SHAPE_RATE);
-  if (share < 0.999) move_knot(c, i, 1 + (step - 1) * (1 - share));
-  if (share > 0.001) move_knot(c, i + 1, 1 + (step - 1) * share);
+  if (share < 0.999) move_knot(c, i, residual, 1 - share);
+  if (share > 0.001) move_knot(c, i + 1, residual, share);
 }
 
 double tlt_cost_marginal(const tlt_cost *c, int rows, int most, double context) {
