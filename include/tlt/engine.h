@@ -27,6 +27,8 @@ typedef struct tlt_engine_options {
   int prefill_chunk; /* prompt rows per sequence and step; 0: 512 */
   size_t kv_bytes;   /* KV memory cap; 0: enough for batch sequences of max_positions */
   uint32_t seed;
+  int draft_rows; /* most draft nodes of one step, all sequences together; 0: no drafting. More rows
+                     are taken for buffers, and KV blocks for TLT_DRAFT_MAX nodes per sequence */
 } tlt_engine_options;
 
 typedef struct tlt_request {
@@ -61,6 +63,7 @@ typedef struct tlt_engine_stats {
   int64_t steps, prefill_tokens, decode_tokens, shared_tokens; /* shared: prompt positions reused */
   double prefill_seconds, decode_seconds; /* by the larger kind of rows of each step */
   int64_t peak_blocks;
+  int64_t draft_tokens, accepted_tokens; /* nodes of draft trees: run, and found right */
 } tlt_engine_stats;
 
 /* Bytes the engine will take for these options; print it before creating. */
@@ -104,7 +107,7 @@ typedef struct tlt_hidden_sink {
   void *context;
   int n_taps;
   int taps[TLT_MAX_TAPS];
-  /* rows [n]; data: n rows of `width` elements, element_size 4 (fp32) or 2 (bf16), stride in
+  /* rows [n], each once, and only rows that belong to a prompt or an answer; data: n rows of `width` elements, element_size 4 (fp32) or 2 (bf16), stride in
    * elements. Called from the thread that steps the engine. */
   void (*put)(void *context, int tap, int n, const tlt_hidden_row *rows, const void *data,
               size_t element_size, int width, size_t stride);

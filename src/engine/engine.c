@@ -4,17 +4,18 @@
 #include "base/mem.h"
 #include "engine/internal.h"
 
-enum { PREFILL_ROWS = 512, BATCH_MAX = 1 << 16 };
+enum { PREFILL_ROWS = 512, BATCH_MAX = 1 << 16, DRAFT_ROWS_MAX = 1 << 16 };
 
 /* ---- Sizes ---- */
 
 typedef struct sizes {
   int chunk, prefill_rows, rows, seq_blocks, blocks;
-  size_t block_bytes, slot_bytes, step_bytes, hidden, logits;
+  size_t block_bytes, slot_bytes, step_bytes, hidden, logits, tapped;
 } sizes;
 
 static int logit_rows(const tlt_engine_options *o) {
-  return o->batch < TLT__LOGIT_ROWS ? o->batch : TLT__LOGIT_ROWS;
+  int rows = o->batch + o->draft_rows;
+  return rows < TLT__LOGIT_ROWS ? rows : TLT__LOGIT_ROWS;
 }
 
 static sizes sizes_of(const tlt_model *m, const tlt_engine_options *o) {
@@ -23,8 +24,8 @@ static sizes sizes_of(const tlt_model *m, const tlt_engine_options *o) {
   sizes z = {.chunk = o->prefill_chunk > 0 ? o->prefill_chunk : PREFILL_ROWS};
   if (z.chunk > o->max_positions) z.chunk = o->max_positions;
   z.prefill_rows = z.chunk > PREFILL_ROWS ? z.chunk : PREFILL_ROWS;
-  z.rows = o->batch + z.prefill_rows;
-  z.seq_blocks = (o->max_positions + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK;
+  z.rows = o->batch + o->draft_rows + z.prefill_rows;
+  z.seq_blocks = (o->max_positions + tlt__most_nodes(o) + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK;
   z.block_bytes = tlt_kv_layout_of(c->layers, c->kv_heads, c->head_dim, act).block_bytes;
   /* One more block per sequence: while a prompt waits for further samples its last, partly filled
    * block exists beside the copies. */
@@ -37,15 +38,20 @@ static sizes sizes_of(const tlt_model *m, const tlt_engine_options *o) {
   z.step_bytes = batch * (sizeof(tlt_slot) + sizeof(tlt_pick) + 2 * sizeof(void *) +
                           2 * sizeof(tlt_seq_rows)) +
                  (size_t)z.rows * (sizeof(int32_t) + sizeof(tlt_hidden_row));
+  if (o->draft_rows)
+    z.step_bytes +=
+        batch * (sizeof(tlt_slot_draft) + sizeof(tlt_spec_seq) + sizeof(tlt_spec_result));
   z.hidden = (size_t)logit_rows(o) * tlt_act_stride((size_t)c->hidden) * act;
   z.logits = (size_t)logit_rows(o) * (size_t)c->vocab * sizeof(float);
+  if (o->draft_rows)
+    z.tapped = TLT_MAX_TAPS * (batch + (size_t)o->draft_rows) * (size_t)c->hidden * sizeof(float);
   return z;
 }
 
 size_t tlt_engine_bytes(const tlt_model *m, const tlt_engine_options *o) {
   const tlt_config *c = &m->weights->config;
   sizes z = sizes_of(m, o);
-  return sizeof(tlt_engine) + z.slot_bytes + z.step_bytes + z.hidden + z.logits +
+  return sizeof(tlt_engine) + z.slot_bytes + z.step_bytes + z.hidden + z.logits + z.tapped +
          tlt__blocks_bytes(z.block_bytes, z.blocks) +
          tlt_workspace_bytes(c, m->kernels->act_size, z.rows) +
          tlt_forward_bytes(c, tlt_pool_threads(m->pool), z.rows, o->max_positions);
@@ -63,6 +69,9 @@ static tlt_status check_options(const tlt_model *m, const tlt_engine_options *o,
                     o->max_positions, most);
   if (o->prefill_chunk < 0)
     return tlt_fail(err, TLT_EUSAGE, "prefill_chunk: got %d, expected 0 or more", o->prefill_chunk);
+  if (o->draft_rows < 0 || o->draft_rows > DRAFT_ROWS_MAX)
+    return tlt_fail(err, TLT_EUSAGE, "draft_rows: got %d, expected 0 .. %d", o->draft_rows,
+                    DRAFT_ROWS_MAX);
   sizes z = sizes_of(m, o);
   if (z.blocks < z.seq_blocks + 1)
     return tlt_fail(err, TLT_EUSAGE,
@@ -109,6 +118,19 @@ static tlt_status create_step(tlt_engine *e, const sizes *z, tlt_err *err) {
   return TLT_OK;
 }
 
+static tlt_status create_drafts(tlt_engine *e, const sizes *z, tlt_err *err) {
+  size_t batch = (size_t)e->o.batch;
+  if (!e->o.draft_rows) return TLT_OK;
+  e->draft = tlt_calloc(batch, sizeof *e->draft);
+  e->spec_seq = tlt_calloc(batch, sizeof *e->spec_seq);
+  e->spec_result = tlt_calloc(batch, sizeof *e->spec_result);
+  e->tapped = tlt_pages_alloc(z->tapped);
+  e->tapped_bytes = z->tapped;
+  if (!e->draft || !e->spec_seq || !e->spec_result || !e->tapped)
+    return tlt_fail_nomem(err, "drafts", z->step_bytes + z->tapped);
+  return TLT_OK;
+}
+
 tlt_status tlt_engine_create(tlt_model *m, const tlt_tokenizer *tokenizer,
                              const tlt_engine_options *o, tlt_engine **out, tlt_err *err) {
   *out = NULL;
@@ -122,12 +144,14 @@ tlt_status tlt_engine_create(tlt_model *m, const tlt_tokenizer *tokenizer,
   e->o = *o;
   e->o.prefill_chunk = z.chunk;
   e->prefill_rows = z.prefill_rows;
+  e->seq_blocks = z.seq_blocks;
   s = tlt_forward_init(&e->forward, m->kernels, m->weights, m->pool, z.rows, o->max_positions, err);
   if (s == TLT_OK)
     s = tlt_workspace_init(&e->ws, &m->weights->config, m->kernels->act_size, z.rows, err);
   if (s == TLT_OK) s = tlt__blocks_init(&e->blocks, z.block_bytes, z.blocks, err);
   if (s == TLT_OK) s = create_slots(e, &z, err);
   if (s == TLT_OK) s = create_step(e, &z, err);
+  if (s == TLT_OK) s = create_drafts(e, &z, err);
   if (s == TLT_OK) *out = e;
   else tlt_engine_free(e);
   return s;
@@ -136,7 +160,9 @@ tlt_status tlt_engine_create(tlt_model *m, const tlt_tokenizer *tokenizer,
 void tlt_engine_clear(tlt_engine *e) {
   for (int i = 0; i < e->o.batch; i++) {
     tlt_slot *s = &e->slot[i];
-    if (s->req) tlt__release(e, s);
+    if (!s->req) continue;
+    tlt__spec_close(e, s, TLT_FINISH_NONE);
+    tlt__release(e, s);
   }
   while (e->first) tlt__drop_request(e, e->first);
   e->admitting = NULL;
@@ -146,6 +172,7 @@ void tlt_engine_clear(tlt_engine *e) {
 
 void tlt_engine_free(tlt_engine *e) {
   if (!e) return;
+  e->has_spec = false;
   if (e->slot) tlt_engine_clear(e);
   tlt_free(e->token);
   tlt_free(e->hidden_row);
@@ -155,6 +182,10 @@ void tlt_engine_free(tlt_engine *e) {
   tlt_free(e->pick);
   tlt_free(e->hidden);
   tlt_free(e->logits);
+  tlt_free(e->draft);
+  tlt_free(e->spec_seq);
+  tlt_free(e->spec_result);
+  tlt_pages_free(e->tapped, e->tapped_bytes);
   tlt_free(e->slot);
   tlt_pages_free(e->slot_memory, e->slot_bytes);
   tlt__blocks_deinit(&e->blocks);
@@ -180,10 +211,12 @@ static tlt_status check_request(const tlt_engine *e, const tlt_request *r, tlt_e
   return TLT_OK;
 }
 
-/* The last token drawn is never an input: one position less is stored than there are tokens. */
+/* The last token drawn is never an input: one position less is stored than there are tokens. Nodes
+ * of a draft lie in the slots behind the last token. */
 static int own_blocks(const tlt_engine *e, const tlt_queued *q) {
   int64_t stored = (int64_t)q->n_prompt + q->max_tokens - 1;
   if (stored > e->o.max_positions - 1) stored = e->o.max_positions - 1;
+  stored += tlt__most_nodes(&e->o);
   return (int)((stored + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK) - q->n_prompt / TLT_KV_BLOCK;
 }
 
@@ -206,8 +239,8 @@ int tlt_engine_pending(const tlt_engine *e) {
 }
 
 int tlt_engine_room(const tlt_engine *e) {
-  int per_seq = (e->o.max_positions + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK + 1;
-  int slots = e->o.batch - e->used_slots, seqs = tlt__blocks_available(&e->blocks) / per_seq;
+  int slots = e->o.batch - e->used_slots;
+  int seqs = tlt__blocks_available(&e->blocks) / (e->seq_blocks + 1);
   int room = (slots < seqs ? slots : seqs) - e->queued;
   return room > 0 ? room : 0;
 }
@@ -228,6 +261,7 @@ static void report(tlt_engine *e, tlt_slot *s, tlt_sample_fn done, void *context
       .stopped_by_eos = s->by_eos,
       .user = q->user,
   };
+  tlt__spec_close(e, s, s->finish);
   if (done) done(context, &sample);
   tlt__release(e, s);
 }
@@ -236,9 +270,14 @@ static void count(tlt_engine *e, double seconds) {
   tlt_engine_stats *st = &e->stats;
   st->steps++;
   st->prefill_tokens += e->n_prefill_rows;
-  st->decode_tokens += e->n_picks;
+  for (int i = 0; i < e->n_picks; i++) {
+    const tlt_pick *p = &e->pick[i];
+    st->decode_tokens += e->slot[p->slot].n_tokens - p->before;
+    st->draft_tokens += p->rows - 1;
+    if (p->rows > 1) st->accepted_tokens += e->draft[p->slot].n_path;
+  }
   st->peak_blocks = e->blocks.peak;
-  if (e->n_prefill_rows > e->n_decode) st->prefill_seconds += seconds;
+  if (e->n_prefill_rows > e->decode_rows) st->prefill_seconds += seconds;
   else st->decode_seconds += seconds;
 }
 
@@ -247,10 +286,17 @@ tlt_status tlt_engine_step(tlt_engine *e, tlt_sample_fn done, void *context, tlt
   double start = tlt_now();
   tlt_alloc_guard_begin();
   tlt__admit(e);
+  tlt__spec_propose(e);
+  double proposed = tlt_now();
   tlt__plan_rows(e);
   tlt__run_forward(e);
   tlt__plan_picks(e);
   tlt_status s = tlt__draw(e, err);
+  if (s == TLT_OK) {
+    double seconds = tlt_now() - proposed;
+    tlt__put_verified(e);
+    tlt__spec_step_done(e, seconds);
+  }
   tlt_alloc_guard_end();
   if (s != TLT_OK) return s;
   count(e, tlt_now() - start);

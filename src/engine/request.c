@@ -85,6 +85,13 @@ tlt_status tlt__queued_create(const tlt_request *r, size_t hidden_bytes, tlt_que
   q->ignore_eos = r->ignore_eos;
   q->user = r->user;
   q->n_stop = r->n_stop;
+  q->group = (tlt_spec_group){.id = q,
+                              .rollout = r->rollout,
+                              .prompt = q->prompt,
+                              .n_prompt = r->n_prompt,
+                              .n_samples = r->n_samples,
+                              .how = q->how,
+                              .user = r->user};
   for (int i = 0; i < r->n_stop; i++) tlt__stop_init(&q->stop[i], r->stop[i], strlen(r->stop[i]));
   *out = q;
   return TLT_OK;

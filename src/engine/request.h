@@ -2,8 +2,8 @@
 #ifndef TLT_ENGINE_REQUEST_H
 #define TLT_ENGINE_REQUEST_H
 
+#include "engine/speculate.h"
 #include "kernels/kernels.h"
-#include "tlt/engine.h"
 
 enum { TLT__MAX_STOPS = 16, TLT__MAX_STOP_BYTES = 256 };
 
@@ -40,6 +40,9 @@ typedef struct tlt_queued {
   int32_t *block; /* [n_blocks] of the prompt, taken as the prefill goes on */
   int n_blocks;
   void *hidden; /* act [stride H]: last prompt position after the final norm */
+
+  tlt_spec_group group; /* what a speculator is told */
+  bool group_open;
 } tlt_queued;
 
 /* Copy of r. Errors: TLT_EUSAGE for settings, TLT_ENOMEM. Token range is the engine's to check. */

@@ -1,17 +1,21 @@
-/* The forward over the planned rows, and the draws from its logits. */
-#include <math.h>
+/* The forward over the planned rows, and what the sink gets of it. */
 #include <string.h>
 
 #include "base/mem.h"
 #include "engine/internal.h"
 
-/* ---- Forward ---- */
+/* ---- Sink ---- */
 
-/* The sink may allocate: it runs outside the guard. */
-static void put(tlt_engine *e, int tap, const void *data, size_t element_size, size_t stride) {
+/* Rows row .. row+n-1 of the step; data starts with the first of them. The sink may allocate: it runs
+ * outside the guard. */
+static void put(tlt_engine *e, int tap, int row, int n, const void *data) {
+  int width = e->model->weights->config.hidden;
+  bool final = tap == TLT_TAP_FINAL;
+  if (n < 1) return;
   tlt_alloc_guard_end();
-  e->sink.put(e->sink.context, tap, e->batch.n_rows, e->hidden_row, data, element_size,
-              e->model->weights->config.hidden, stride);
+  e->sink.put(e->sink.context, tap, n, e->hidden_row + row, data,
+              final ? e->model->kernels->act_size : sizeof(float), width,
+              final ? tlt_act_stride((size_t)width) : (size_t)width);
   tlt_alloc_guard_begin();
 }
 
@@ -21,16 +25,58 @@ static bool has_tap(const tlt_engine *e, int tap) {
   return false;
 }
 
-static void put_taps(tlt_engine *e, int layer) {
-  int hidden = e->model->weights->config.hidden;
-  if (has_tap(e, layer)) put(e, layer, e->ws.x, sizeof(float), (size_t)hidden);
+/* Decode rows that wait for their verification. */
+static int waiting_rows(const tlt_engine *e) {
+  return e->has_spec ? e->decode_rows : 0;
 }
 
-static void put_final(tlt_engine *e) {
-  if (!has_tap(e, TLT_TAP_FINAL)) return;
-  size_t stride = tlt_act_stride((size_t)e->model->weights->config.hidden);
-  tlt_forward_final_norm(&e->forward, e->ws.x, e->batch.n_rows, e->ws.io.h1, NULL);
-  put(e, TLT_TAP_FINAL, e->ws.io.h1, e->model->kernels->act_size, stride);
+static float *tapped_row(const tlt_engine *e, int tap, int row) {
+  size_t rows = (size_t)(e->o.batch + e->o.draft_rows);
+  return e->tapped + ((size_t)tap * rows + (size_t)row) * (size_t)e->model->weights->config.hidden;
+}
+
+static void put_layer(tlt_engine *e, int layer) {
+  size_t hidden = (size_t)e->model->weights->config.hidden;
+  int waiting = waiting_rows(e);
+  for (int i = 0; e->has_sink && i < e->sink.n_taps; i++) {
+    if (e->sink.taps[i] != layer) continue;
+    memcpy(tapped_row(e, i, 0), e->ws.x, (size_t)waiting * hidden * sizeof(float));
+    put(e, layer, waiting, e->batch.n_rows - waiting, e->ws.x + (size_t)waiting * hidden);
+  }
+}
+
+/* Row i of a verified sequence: the last token's, then those of its path. */
+static int verified_row(const tlt_engine *e, const tlt_pick *p, int i) {
+  return p->row + (i ? 1 + e->draft[p->slot].path[i - 1] : 0);
+}
+
+/* A sequence's rows that became inputs, in runs of adjacent ones. */
+static void put_sequence(tlt_engine *e, int tap, const tlt_pick *p) {
+  int rows = e->slot[p->slot].n_tokens - p->before, number = e->sink.taps[tap];
+  for (int i = 0, end; i < rows; i = end) {
+    int row = verified_row(e, p, i);
+    for (end = i + 1; end < rows && verified_row(e, p, end) == row + end - i;) end++;
+    const void *data = tlt__final_row(e, row);
+    if (number != TLT_TAP_FINAL) data = tapped_row(e, tap, row);
+    put(e, number, row, end - i, data);
+  }
+}
+
+void tlt__put_verified(tlt_engine *e) {
+  if (!e->has_sink || !e->has_spec) return;
+  for (int tap = 0; tap < e->sink.n_taps; tap++)
+    for (int i = 0; i < e->n_decode; i++) put_sequence(e, tap, &e->pick[i]);
+}
+
+/* ---- Forward ---- */
+
+/* Final norm of all rows that somebody looks at; decode rows come first. */
+static void finish_rows(tlt_engine *e) {
+  bool tap = has_tap(e, TLT_TAP_FINAL), all = tap || (e->has_spec && e->spec.wants_hidden);
+  int rows = all ? e->batch.n_rows : e->decode_rows, waiting = waiting_rows(e);
+  if (rows) tlt_forward_final_norm(&e->forward, e->ws.x, rows, e->ws.io.h1, NULL);
+  if (tap)
+    put(e, TLT_TAP_FINAL, waiting, e->batch.n_rows - waiting, tlt__final_row(e, waiting));
 }
 
 /* The last row of every prompt that is complete now. */
@@ -49,98 +95,10 @@ void tlt__run_forward(tlt_engine *e) {
   if (!e->batch.n_rows) return;
   tlt_forward_embed(&e->forward, &e->batch, e->ws.x);
   for (int l = 0; l < layers; l++) {
-    put_taps(e, l);
+    put_layer(e, l);
     tlt_forward_layer(&e->forward, l, &e->batch, &e->ws.io);
   }
-  put_taps(e, layers);
-  put_final(e);
+  put_layer(e, layers);
+  finish_rows(e);
   keep_prompt_ends(e);
-}
-
-/* ---- Draws ---- */
-
-/* Final hidden states of logits rows row0 .. row0+n-1. Decode rows are the first rows of x. */
-static void gather_hidden(tlt_engine *e, int n) {
-  size_t bytes = tlt__hidden_bytes(e), width = (size_t)e->model->weights->config.hidden;
-  int decode = e->n_decode - e->row0;
-  if (decode > n) decode = n;
-  if (decode < 0) decode = 0;
-  if (decode)
-    tlt_forward_final_norm(&e->forward, e->ws.x + (size_t)e->row0 * width, decode, e->hidden, NULL);
-  for (int i = decode; i < n; i++)
-    memcpy((unsigned char *)e->hidden + (size_t)i * bytes,
-           e->first_draw[e->row0 + i - e->n_decode]->hidden, bytes);
-}
-
-typedef struct draw_job {
-  tlt_engine *e;
-  int first; /* pick */
-} draw_job;
-
-static void draw_item(void *context, int64_t item, int thread) {
-  const draw_job *j = context;
-  tlt_engine *e = j->e;
-  const tlt_pick *p = &e->pick[j->first + item];
-  tlt_slot *s = &e->slot[p->slot];
-  const tlt_queued *q = s->req;
-  int vocab = e->model->weights->config.vocab;
-  const float *logits = e->logits + (size_t)(p->row - e->row0) * (size_t)vocab;
-  tlt_draw counter = {e->o.seed, q->rollout, s->sample, (uint32_t)(q->n_prompt + s->n_tokens)};
-  const tlt_kernels *k = e->model->kernels;
-  int32_t token =
-      k->sample(logits, vocab, &q->how, &counter, tlt_forward_scratch(&e->forward, thread));
-  s->token[s->n_tokens] = token;
-  s->logprob[s->n_tokens] = tlt_logprob(k, logits, vocab, q->how.temperature, token, NULL);
-}
-
-static bool is_eos(const tlt_engine *e, int32_t token) {
-  const tlt_config *c = &e->model->weights->config;
-  for (int i = 0; i < c->n_eos; i++)
-    if (c->eos[i] == token) return true;
-  return false;
-}
-
-static bool hits_stop(const tlt_engine *e, tlt_slot *s, int32_t token) {
-  const tlt_queued *q = s->req;
-  bool hit = false;
-  if (!q->n_stop || token >= tlt_tokenizer_vocab(e->tokenizer)) return false;
-  size_t n;
-  const char *bytes = tlt_tokenizer_bytes(e->tokenizer, token, &n);
-  for (int i = 0; i < q->n_stop; i++)
-    hit |= tlt__stop_feed(&q->stop[i], &s->stop_state[i], bytes, n);
-  return hit;
-}
-
-static tlt_status accept(tlt_engine *e, tlt_slot *s, tlt_err *err) {
-  const tlt_queued *q = s->req;
-  int32_t token = s->token[s->n_tokens];
-  if (!isfinite(s->logprob[s->n_tokens]))
-    return tlt_fail(err, TLT_ENUMERIC,
-                    "rollout %u sample %u position %d: log-probability is not finite", q->rollout,
-                    s->sample, q->n_prompt + s->n_tokens);
-  s->n_tokens++;
-  s->by_eos = !q->ignore_eos && is_eos(e, token);
-  if (s->by_eos || hits_stop(e, s, token)) s->finish = TLT_FINISH_STOP;
-  else if (s->n_tokens == q->max_tokens || q->n_prompt + s->n_tokens == e->o.max_positions)
-    s->finish = TLT_FINISH_LENGTH;
-  if (s->n_tokens == 1) tlt__fork(e, s);
-  return TLT_OK;
-}
-
-tlt_status tlt__draw(tlt_engine *e, tlt_err *err) {
-  draw_job job = {.e = e};
-  for (e->row0 = 0; e->row0 < e->n_logit_rows; e->row0 += TLT__LOGIT_ROWS) {
-    int rows = e->n_logit_rows - e->row0, end = job.first;
-    if (rows > TLT__LOGIT_ROWS) rows = TLT__LOGIT_ROWS;
-    gather_hidden(e, rows);
-    tlt_forward_logits(&e->forward, e->hidden, rows, e->logits);
-    while (end < e->n_picks && e->pick[end].row < e->row0 + rows) end++;
-    tlt_pool_run(e->model->pool, draw_item, &job, end - job.first);
-    job.first = end;
-  }
-  for (int i = 0; i < e->n_picks; i++) {
-    tlt_status s = accept(e, &e->slot[e->pick[i].slot], err);
-    if (s != TLT_OK) return s;
-  }
-  return TLT_OK;
 }
