@@ -7,6 +7,7 @@
 
 #include "base/fmath.h"
 #include "train/drafter_internal.h"
+#include "train/elementwise.h"
 
 /* ---- causal part ----------------------------------------------------------------------------- */
 
@@ -105,19 +106,13 @@ static own_keys load_own(const tlt_draft_job *j, int c, int thread) {
   return own;
 }
 
-static float dot(const float *a, const float *b, int n) {
-  float sum = 0;
-  for (int i = 0; i < n; i++) sum = fmaf(a[i], b[i], sum);
-  return sum;
-}
-
 /* Head h of one chain. */
 static void merge_head(const tlt_trainer *b, const own_keys *own, int keys, int h, float *lse) {
   const tlt_dims *d = &b->dim;
   int D = d->head_dim, kv_at = h / (d->heads / d->kv_heads) * D;
   float score[TLT_UNROLL_MAX], top = *lse, sum, *out = own->out + h * D;
   for (int i = 0; i < keys; i++) {
-    score[i] = b->scale * dot(own->q + h * D, own->kv + i * 2 * d->kv + kv_at, D);
+    score[i] = b->scale * tlt_dot(own->q + h * D, own->kv + i * 2 * d->kv + kv_at, D);
     if (score[i] > top) top = score[i];
   }
   sum = tlt_expf(*lse - top);
@@ -127,7 +122,7 @@ static void merge_head(const tlt_trainer *b, const own_keys *own, int keys, int 
   for (int i = 0; i < keys; i++) {
     const float *value = own->kv + i * 2 * d->kv + d->kv + kv_at;
     float p = tlt_expf(score[i] - total);
-    for (int x = 0; x < D; x++) out[x] = fmaf(p, value[x], out[x]);
+    tlt_add_scaled(out, p, value, D);
   }
   *lse = total;
 }
@@ -194,10 +189,9 @@ static void take_gradients(tlt_drafter_trainer *t, const tlt_draft_sample *s, in
            (size_t)heads * D * sizeof(float));
   for (int i = 0; i < s->rows; i++) {
     size_t row = (size_t)(s->first_row + i) * kv + (size_t)kv_head * D;
-    for (size_t x = 0; x < D; x++) {
-      t->step[0].dkv[row + x] += t->dkv_rows[row + x];
-      t->step[0].dkv[row + (size_t)d->kv + x] += t->dkv_rows[row + (size_t)d->kv + x];
-    }
+    float *dk = t->step[0].dkv + row, *more = t->dkv_rows + row;
+    tlt_add_scaled(dk, 1.0f, more, (int)D);
+    tlt_add_scaled(dk + d->kv, 1.0f, more + d->kv, (int)D);
   }
 }
 
@@ -238,17 +232,15 @@ static void own_head(const tlt_draft_job *j, const own_keys *own, int c, int h) 
   const float *q = own->q + h * D, *dout = b->dh + (size_t)c * (size_t)d->q + h * D;
   float *dq = b->qkv + (size_t)c * (size_t)d->qkv + h * D;
   float lse = t->step[j->step].slot.lse[(size_t)c * (size_t)d->heads + (size_t)h];
-  float delta = dot(dout, own->out + h * D, D);
+  float delta = tlt_dot(dout, own->out + h * D, D);
   for (int i = 1; i <= j->step; i++) {
     const float *key = own->kv + (i - 1) * 2 * d->kv + kv_at, *value = key + d->kv;
     float *dk = t->step[i].dkv + (size_t)c * 2 * (size_t)d->kv + kv_at, *dv = dk + d->kv;
-    float p = tlt_expf(b->scale * dot(q, key, D) - lse);
-    float ds = b->scale * p * (dot(dout, value, D) - delta);
-    for (int x = 0; x < D; x++) {
-      dv[x] = fmaf(p, dout[x], dv[x]);
-      dk[x] = fmaf(ds, q[x], dk[x]);
-      dq[x] = fmaf(ds, key[x], dq[x]);
-    }
+    float p = tlt_expf(b->scale * tlt_dot(q, key, D) - lse);
+    float ds = b->scale * p * (tlt_dot(dout, value, D) - delta);
+    tlt_add_scaled(dv, p, dout, D);
+    tlt_add_scaled(dk, ds, q, D);
+    tlt_add_scaled(dq, ds, key, D);
   }
 }
 

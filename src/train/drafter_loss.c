@@ -112,6 +112,7 @@ static void chunk_losses(tlt_drafter_trainer *t, tlt_draft_job *job, int count) 
                     tlt_act_stride((size_t)t->d->n_hot), NULL, 0, count, dout, h);
 }
 
+/* Without training dout is nobody's. */
 static void hidden_rows(void *context, int64_t block, int thread) {
   const tlt_draft_job *j = context;
   tlt_drafter_trainer *t = j->t;
@@ -124,8 +125,7 @@ static void hidden_rows(void *context, int64_t block, int thread) {
     if (j->step >= t->chain_steps[c]) continue;
     t->base.k->from_act(tlt_act_at(&t->base, t->label, c + j->step, h), (size_t)h, want);
     t->row[c].hidden =
-        tlt_smooth_l1(t->x_out + at, want, h, scale, t->train ? t->step[j->step].dout + at : NULL) /
-        (float)h;
+        tlt_smooth_l1(t->x_out + at, want, h, scale, t->step[j->step].dout + at) / (float)h;
   }
 }
 

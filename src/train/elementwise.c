@@ -61,11 +61,29 @@ CLONES float tlt_entropy(const float *logits, int n, float temperature, float ls
   return (float)sum;
 }
 
+CLONES float tlt_dot(const float *a, const float *b, int n) {
+  float lane[LANES] = {0};
+  int i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (int l = 0; l < LANES; l++) lane[l] = fmaf(a[i + l], b[i + l], lane[l]);
+  for (int l = 0; i < n; i++, l++) lane[l] = fmaf(a[i], b[i], lane[l]);
+  return (float)fold(lane);
+}
+
+CLONES void tlt_add_scaled(float *restrict to, float by, const float *restrict x, int n) {
+  for (int i = 0; i < n; i++) to[i] = fmaf(by, x[i], to[i]);
+}
+
 CLONES int32_t tlt_argmax(const float *x, int n) {
-  float top = x[0];
-  for (int i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
-  for (int i = 0; i < n; i++)
-    if (x[i] == top) return i;
+  float lane[LANES];
+  int i = 0;
+  for (int l = 0; l < LANES; l++) lane[l] = -INFINITY;
+  for (; i + LANES <= n; i += LANES)
+    for (int l = 0; l < LANES; l++) lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
+  for (int l = 0; i < n; i++, l++) lane[l] = x[i] > lane[l] ? x[i] : lane[l];
+  for (int l = 1; l < LANES; l++) lane[0] = lane[l] > lane[0] ? lane[l] : lane[0];
+  for (i = 0; i < n; i++)
+    if (x[i] == lane[0]) return i;
   return 0;
 }
 
@@ -106,13 +124,26 @@ CLONES float tlt_soft_cross_entropy(const float *p, float *logits, int n, float 
   return (float)loss;
 }
 
-CLONES float tlt_smooth_l1(const float *x, const float *y, int n, float scale, float *dx) {
-  float lane[LANES] = {0};
-  for (int i = 0; i < n; i++) {
-    float d = x[i] - y[i], size = fabsf(d);
-    float slope = d < -1.0f ? -1.0f : d > 1.0f ? 1.0f : d;
-    lane[i % LANES] += size < 1.0f ? 0.5f * d * d : size - 0.5f;
-    if (dx) dx[i] = fmaf(scale, slope, dx[i]);
+/* Smooth-L1 with beta 1 is size^2 / 2 below 1, size - 1 / 2 beyond: with c the size cut at 1,
+ * c (size - c / 2). */
+static inline float smooth_l1(float x, float y, float *slope) {
+  float d = x - y, size = fabsf(d), cut = size > 1.0f ? 1.0f : size;
+  *slope = d < -1.0f ? -1.0f : d > 1.0f ? 1.0f : d;
+  return cut * (size - 0.5f * cut);
+}
+
+CLONES float tlt_smooth_l1(const float *restrict x, const float *restrict y, int n, float scale,
+                           float *restrict dx) {
+  float lane[LANES] = {0}, slope;
+  int i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (int l = 0; l < LANES; l++) {
+      lane[l] += smooth_l1(x[i + l], y[i + l], &slope);
+      dx[i + l] = fmaf(scale, slope, dx[i + l]);
+    }
+  for (int l = 0; i < n; i++, l++) {
+    lane[l] += smooth_l1(x[i], y[i], &slope);
+    dx[i] = fmaf(scale, slope, dx[i]);
   }
   return (float)fold(lane);
 }

@@ -10,6 +10,12 @@
  * p (lse - logit / T), lanes in fp32 over chunks of TLT_VOCAB_CHUNK, chunks in double. */
 float tlt_entropy(const float *logits, int n, float temperature, float lse);
 
+/* Sum of a[i] b[i]. */
+float tlt_dot(const float *a, const float *b, int n);
+
+/* to[i] += by * x[i]. */
+void tlt_add_scaled(float *to, float by, const float *x, int n);
+
 /* First index of the largest value; n >= 1. NaN never wins. */
 int32_t tlt_argmax(const float *x, int n);
 
@@ -21,7 +27,7 @@ float tlt_softmax(float *x, int n, float temperature, float lse);
 float tlt_soft_cross_entropy(const float *p, float *logits, int n, float temperature, float lse,
                              float weight, float *overlap);
 
-/* Sum over i of smooth-L1(x - y) with beta 1; dx (may be NULL) += scale * its slope. */
+/* Sum over i of smooth-L1(x - y) with beta 1; dx += scale * its slope. */
 float tlt_smooth_l1(const float *x, const float *y, int n, float scale, float *dx);
 
 /* to[i] = (float)acc[i] * factor, one rounding each. */
