@@ -27,7 +27,8 @@ static bool hits_stop(const tlt_engine *e, tlt_slot *s, int32_t token) {
   return hit;
 }
 
-/* Draw the next token of s and see whether it is the last. False: its log-probability is not finite.
+/* Draw the next token of s and see whether it is the last. False: its log-probability is not
+ * finite.
  */
 static bool draw_token(tlt_engine *e, tlt_slot *s, const float *logits, void *scratch) {
   const tlt_queued *q = s->req;
@@ -49,7 +50,8 @@ static bool draw_token(tlt_engine *e, tlt_slot *s, const float *logits, void *sc
 
 /* ---- One sequence ---- */
 
-/* The first child of a node that carries the token, as node of the rows (0: the last token); -1: none.
+/* The first child of a node that carries the token, as node of the rows (0: the last token); -1:
+ * none.
  */
 static int child_with(const tlt_slot_draft *d, int node, int32_t token) {
   for (int i = node; i < d->draft.n; i++)
@@ -84,7 +86,8 @@ static void settle_sequence(tlt_engine *e, const tlt_pick *p, int layer) {
   for (int i = 0; i < d->n_path; i++) {
     int from = first + d->path[i], to = first + i;
     if (from == to) continue;
-    unsigned char *source = e->blocks.base + (size_t)s->block[from / TLT_KV_BLOCK] * kv->block_bytes;
+    unsigned char *source =
+        e->blocks.base + (size_t)s->block[from / TLT_KV_BLOCK] * kv->block_bytes;
     unsigned char *target = e->blocks.base + (size_t)s->block[to / TLT_KV_BLOCK] * kv->block_bytes;
     for (int h = 0; h < kv->kv_heads; h++) {
       size_t at = (size_t)layer * kv->layer_bytes + (size_t)h * kv->head_bytes;
@@ -125,7 +128,8 @@ static void gather_hidden(tlt_engine *e, int n) {
   }
 }
 
-/* Whole sequences from pick `first` on, as many as the logits buffer takes. Returns the next pick. */
+/* Whole sequences from pick `first` on, as many as the logits buffer takes. Returns the next pick.
+ */
 static int draw_chunk(tlt_engine *e, int first) {
   int end = first, rows = 0;
   e->first_pick = first;

@@ -9,12 +9,13 @@
 
 enum { TLT__LOGIT_ROWS = 64 }; /* rows of the LM head at once: bounds the logits buffer */
 
-/* The draft of a slot in this step as rows: node 0 is the last token, node 1 + i that of the draft. */
+/* The draft of a slot in this step as rows: node 0 is the last token, node 1 + i that of the draft.
+ */
 typedef struct tlt_slot_draft {
   tlt_draft draft;
   int16_t parent[TLT_DRAFT_MAX + 1], depth[TLT_DRAFT_MAX + 1];
   tlt_tree_rows rows;
-  bool straight; /* every node follows the one before it */
+  bool straight;                 /* every node follows the one before it */
   int16_t path[TLT_DRAFT_DEPTH]; /* nodes of the draft that were drawn */
   int n_path;
 } tlt_slot_draft;
@@ -36,8 +37,9 @@ typedef struct tlt_slot {
   bool broken; /* a log-probability was not finite */
 } tlt_slot;
 
-/* Tokens to draw in this step: of a slot, from `rows` logits rows (the last token's and those of its
- * draft) from `row` on; rows ascend, and samples of one prompt share the row of their first token. */
+/* Tokens to draw in this step: of a slot, from `rows` logits rows (the last token's and those of
+ * its draft) from `row` on; rows ascend, and samples of one prompt share the row of their first
+ * token. */
 typedef struct tlt_pick {
   int slot, row, rows;
   int before; /* tokens that the slot had */
@@ -63,11 +65,11 @@ struct tlt_engine {
 
   /* the current step */
   tlt_batch batch;
-  int32_t *token;       /* [rows] */
-  tlt_seq_rows *seq;    /* [2 batch] */
-  tlt_queued **prefill; /* [batch] owners of sequences n_decode .. n_seqs-1 */
+  int32_t *token;                            /* [rows] */
+  tlt_seq_rows *seq;                         /* [2 batch] */
+  tlt_queued **prefill;                      /* [batch] owners of sequences n_decode .. n_seqs-1 */
   int n_decode, decode_rows, n_prefill_rows; /* decode_rows: of n_decode sequences with drafts */
-  tlt_pick *pick; /* [batch] */
+  tlt_pick *pick;                            /* [batch] */
   int n_picks, first_pick; /* first_pick: of those whose logits are in the buffer */
   tlt_queued **first_draw; /* [batch] owners of logits rows decode_rows .. n_logit_rows-1 */
   int n_logit_rows;
@@ -133,7 +135,7 @@ tlt_status tlt__draw(tlt_engine *e, tlt_err *err);
 void tlt__spec_group_open(tlt_engine *e, tlt_queued *q);
 void tlt__spec_group_close(tlt_engine *e, tlt_queued *q);
 void tlt__spec_close(tlt_engine *e, tlt_slot *s, tlt_finish finish);
-void tlt__spec_propose(tlt_engine *e);                      /* leaves rows in e->draft */
+void tlt__spec_propose(tlt_engine *e);                   /* leaves rows in e->draft */
 void tlt__spec_step_done(tlt_engine *e, double seconds); /* verified, prompt, open */
 
 #endif

@@ -6,8 +6,8 @@
 
 /* ---- Sink ---- */
 
-/* Rows row .. row+n-1 of the step; data starts with the first of them. The sink may allocate: it runs
- * outside the guard. */
+/* Rows row .. row+n-1 of the step; data starts with the first of them. The sink may allocate: it
+ * runs outside the guard. */
 static void put(tlt_engine *e, int tap, int row, int n, const void *data) {
   int width = e->model->weights->config.hidden;
   bool final = tap == TLT_TAP_FINAL;
@@ -75,8 +75,7 @@ static void finish_rows(tlt_engine *e) {
   bool tap = has_tap(e, TLT_TAP_FINAL), all = tap || (e->has_spec && e->spec.wants_hidden);
   int rows = all ? e->batch.n_rows : e->decode_rows, waiting = waiting_rows(e);
   if (rows) tlt_forward_final_norm(&e->forward, e->ws.x, rows, e->ws.io.h1, NULL);
-  if (tap)
-    put(e, TLT_TAP_FINAL, waiting, e->batch.n_rows - waiting, tlt__final_row(e, waiting));
+  if (tap) put(e, TLT_TAP_FINAL, waiting, e->batch.n_rows - waiting, tlt__final_row(e, waiting));
 }
 
 /* The last row of every prompt that is complete now. */
