@@ -45,7 +45,7 @@ tlt_replay_count tlt_replay_counts(const tlt_replay *r);
  * none. Each sample once per epoch in shuffled order; a micro-batch never crosses the end of an
  * epoch. Arrays and hidden states belong to the buffer, until its next call. */
 bool tlt_replay_draw(tlt_replay *r, int micro_tokens, float temperature, tlt_draft_micro *m);
-/* Completed epochs. */
+/* Epoch of the last draw, from 0: a new one starts when every sample has been drawn. */
 int64_t tlt_replay_epoch(const tlt_replay *r);
 
 /* Micro-batches of the held-back samples in the order they came: *cursor starts 0; false at the
