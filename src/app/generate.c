@@ -125,6 +125,16 @@ static tlt_engine_options engine_options(tlt_model *m, const job *j) {
                               .seed = j->o->seed};
 }
 
+static tlt_spec_options spec_options(const job *j, const tlt_engine_options *e) {
+  return (tlt_spec_options){.draft = j->o->draft,
+                            .policy = j->o->policy,
+                            .drafter = j->o->drafter,
+                            .max_depth = j->o->max_depth,
+                            .batch = e->batch,
+                            .max_positions = e->max_positions,
+                            .seed = e->seed};
+}
+
 static void free_slots(job *j) {
   for (int64_t i = 0; j->slot && i < j->total; i++) {
     tlt_free(j->slot[i].tokens);
@@ -141,18 +151,25 @@ tlt_status tlt_generate(tlt_model *m, const tlt_tokenizer *t, const tlt_prompts 
   j.slot = tlt_calloc((size_t)j.total, sizeof *j.slot);
   if (!j.slot) return tlt_fail_nomem(err, "samples", (size_t)j.total * sizeof *j.slot);
   tlt_engine_options eo = engine_options(m, &j);
+  tlt_spec_options so = spec_options(&j, &eo);
+  eo.draft_rows = tlt_spec_draft_rows(&so);
   if (hooks->memory) hooks->memory(hooks->context, tlt_engine_bytes(m, &eo));
   tlt_engine *e = NULL;
+  tlt_spec *spec = NULL;
   tlt_status s = tlt_engine_create(m, t, &eo, &e, err);
+  if (s == TLT_OK && so.draft != TLT_DRAFT_OFF) s = tlt_spec_create(m, &so, &spec, err);
+  if (s == TLT_OK && spec) s = tlt_spec_attach(spec, e, err);
   double start = tlt_now();
   if (s == TLT_OK) s = run(&j, e);
   if (s == TLT_OK) {
     *stats =
         (tlt_generate_stats){.samples = j.total, .tokens = j.tokens, .seconds = tlt_now() - start};
     tlt_engine_stats_get(e, &stats->engine);
+    if (spec) tlt_spec_stats_get(spec, &stats->spec);
     for (int i = 0; i < prompts->count; i++) stats->prompt_tokens += prompts->at[i].n_tokens;
   }
   tlt_engine_free(e);
+  tlt_spec_free(spec);
   free_slots(&j);
   return s;
 }

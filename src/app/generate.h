@@ -3,6 +3,7 @@
 #define TLT_APP_GENERATE_H
 
 #include "app/prompts.h"
+#include "spec/speculator.h"
 #include "tlt/engine.h"
 #include "tlt/model.h"
 
@@ -14,12 +15,16 @@ typedef struct tlt_generate_options {
   bool ignore_eos;
   const char *const *stop;
   int n_stop;
+  tlt_draft_kind draft;
+  const char *policy, *drafter; /* as in tlt_spec_options */
+  int max_depth;
 } tlt_generate_options;
 
 typedef struct tlt_generate_stats {
   int64_t samples, tokens, prompt_tokens;
   double seconds;
   tlt_engine_stats engine;
+  tlt_spec_stats spec; /* all zero with draft off */
 } tlt_generate_stats;
 
 /* One sample in final order: prompts as given, samples 0 .. n-1 each. Valid during the call. */

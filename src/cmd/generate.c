@@ -11,7 +11,7 @@
 #include "io/text.h"
 
 typedef struct generate_args {
-  const char *model, *prompt, *prompts, *numerics, *out, *template_file;
+  const char *model, *prompt, *prompts, *numerics, *out, *template_file, *draft;
   bool chat, json;
   int threads;
   tlt_arg_list stop;
@@ -51,12 +51,58 @@ static void show_memory(void *context, size_t kv_bytes) {
   fprintf(stderr, "memory: engine %.0f MB\n", (double)kv_bytes / 1e6);
 }
 
+static void put_sources(tlt_json_writer *w, const char *name,
+                        const int64_t by[TLT_EDGE_SOURCES][TLT_SPEC_DEPTHS]) {
+  tlt_json_begin(w, name, '{');
+  for (int i = 0; i < TLT_EDGE_SOURCES; i++) {
+    int last = TLT_SPEC_DEPTHS;
+    while (last > 0 && !by[i][last - 1]) last--;
+    tlt_json_begin(w, tlt_edge_source_name((tlt_edge_source)i), '[');
+    for (int d = 0; d < last; d++) tlt_json_put_int(w, NULL, by[i][d]);
+    tlt_json_end(w, ']');
+  }
+  tlt_json_end(w, '}');
+}
+
+static void put_spec(tlt_json_writer *w, const tlt_spec_stats *s) {
+  double tried = (double)tlt_spec_total(s->tried);
+  tlt_json_begin(w, "spec", '{');
+  tlt_json_put_f64(w, "accept_length", tlt_spec_accept_length(s));
+  if (s->drafted_steps)
+    tlt_json_put_f64(w, "accept_length_drafted",
+                     (double)s->drafted_step_tokens / (double)s->drafted_steps);
+  tlt_json_put_int(w, "sequence_steps", s->sequence_steps);
+  tlt_json_put_int(w, "drafted_sequence_steps", s->drafted_steps);
+  tlt_json_put_int(w, "planned_steps", s->planned_steps);
+  put_sources(w, "drafted", s->drafted);
+  put_sources(w, "reached", s->tried);
+  put_sources(w, "accepted", s->accepted);
+  tlt_json_begin(w, "plan_nodes", '[');
+  int last = TLT_DRAFT_MAX;
+  while (last > 0 && !s->plan_nodes[last]) last--;
+  for (int i = 0; i <= last; i++) tlt_json_put_int(w, NULL, s->plan_nodes[i]);
+  tlt_json_end(w, ']');
+  if (tried > 0) tlt_json_put_f64(w, "expected_rate", s->expected / tried);
+  if (tried > 0) tlt_json_put_f64(w, "brier", s->brier / tried);
+  tlt_json_put_f64(w, "plan_seconds", s->plan_seconds);
+  tlt_json_put_f64(w, "draft_seconds_suffix", s->draft_seconds[TLT_SOURCE_SUFFIX]);
+  tlt_json_put_f64(w, "draft_seconds_eagle", s->draft_seconds[TLT_SOURCE_EAGLE]);
+  tlt_json_put_f64(w, "observe_seconds", s->observe_seconds);
+  tlt_json_put_f64(w, "verify_seconds", s->verify_seconds);
+  tlt_json_end(w, '}');
+}
+
 static void print_stats(const generate_args *a, const tlt_generate_stats *s,
                         const tlt_model_info *i) {
   double rate = (double)s->tokens / s->seconds;
   if (!a->json) {
     fprintf(stderr, "%lld samples, %lld tokens in %.2f s: %.1f tokens/s (%s, %d threads)\n",
             (long long)s->samples, (long long)s->tokens, s->seconds, rate, i->numerics, i->threads);
+    if (a->o.draft != TLT_DRAFT_OFF && s->spec.drafted_steps)
+      fprintf(stderr, "speculation: %.2f tokens per step and sequence, %.0f %% of drafts accepted\n",
+              tlt_spec_accept_length(&s->spec),
+              100.0 * (double)tlt_spec_total(s->spec.accepted) /
+                  (double)tlt_spec_total(s->spec.drafted));
     return;
   }
   tlt_json_writer w = {0};
@@ -70,6 +116,7 @@ static void print_stats(const generate_args *a, const tlt_generate_stats *s,
   tlt_json_put_f64(&w, "decode_seconds", s->engine.decode_seconds);
   tlt_json_put_int(&w, "shared_prompt_tokens", s->engine.shared_tokens);
   tlt_json_put_int(&w, "steps", s->engine.steps);
+  if (a->o.draft != TLT_DRAFT_OFF) put_spec(&w, &s->spec);
   tlt_json_put_string(&w, "numerics", i->numerics);
   tlt_json_put_int(&w, "threads", i->threads);
   tlt_json_end(&w, '}');
@@ -101,7 +148,13 @@ static tlt_status check(generate_args *a, int n_rest, char **rest, tlt_err *err)
     return tlt_fail(err, TLT_EUSAGE, "expected exactly one of --prompt and --prompts");
   a->o.stop = a->stop.value;
   a->o.n_stop = a->stop.count;
-  return TLT_OK;
+  tlt_status s = tlt_draft_kind_find(a->draft, &a->o.draft, err);
+  if (s != TLT_OK) return tlt_fail_prefix(err, "--draft");
+  tlt_spec_options so = {.draft = a->o.draft,
+                         .policy = a->o.policy,
+                         .drafter = a->o.drafter,
+                         .max_depth = a->o.max_depth};
+  return tlt_spec_check(&so, err);
 }
 
 static tlt_status run(generate_args *a, tlt_err *err) {
@@ -136,7 +189,7 @@ static tlt_status run(generate_args *a, tlt_err *err) {
 }
 
 static int generate_main(int argc, char **argv) {
-  generate_args a = {.o = {.n = 1, .max_tokens = 256, .batch = 32, .temperature = 1, .top_p = 1}};
+  generate_args a = {.draft = "auto", .o = {.n = 1, .max_tokens = 256, .batch = 32, .temperature = 1, .top_p = 1}};
   const tlt_arg table[] = {
       {"model", TLT_ARG_TEXT, &a.model, 0, 0, "DIR", "Hugging Face model directory"},
       {"prompt", TLT_ARG_TEXT, &a.prompt, 0, 0, "TEXT", "one prompt"},
@@ -157,6 +210,13 @@ static int generate_main(int argc, char **argv) {
       {"batch", TLT_ARG_INT, &a.o.batch, 1, 65536, "N", "sequences decoded at once (32)"},
       {"prefill-chunk", TLT_ARG_INT, &a.o.prefill_chunk, 1, 65536, "N",
        "prompt rows per step and sequence (512)"},
+      {"draft", TLT_ARG_TEXT, &a.draft, 0, 0, "HOW",
+       "speculation: off, suffix, eagle or auto; never changes a token (auto)"},
+      {"drafter", TLT_ARG_TEXT, &a.o.drafter, 0, 0, "DIR", "learned drafter for eagle and auto"},
+      {"policy", TLT_ARG_TEXT, &a.o.policy, 0, 0, "NAME",
+       "planner, beg-mab, eg, ucb1 or fixed:DEPTH_TOPK_VERIFY (planner)"},
+      {"max-depth", TLT_ARG_INT, &a.o.max_depth, 1, TLT_DRAFT_DEPTH, "N",
+       "longest path that the planner drafts (12)"},
       {"threads", TLT_ARG_INT, &a.threads, 0, 1024, "N", "threads (0: all cores)"},
       {"numerics", TLT_ARG_TEXT, &a.numerics, 0, 0, "PATH",
        "auto, portable, avx512bf16 or amx (auto)"},

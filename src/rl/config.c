@@ -1,6 +1,7 @@
 #include "rl/config.h"
 
 #include "rl/rows.h"
+#include "spec/speculator.h"
 
 static const char *const algorithms[] = {"grpo", "dr-grpo", "rloo", "dapo", "gspo", NULL};
 static const char *const estimators[] = {"k1", "k2", "k3", NULL};
@@ -8,6 +9,7 @@ static const char *const means[] = {"token-mean", "sequence-mean", "constant", N
 static const char *const scales[] = {"group", "batch", "none", NULL};
 static const char *const too_longs[] = {"error", "drop", NULL};
 static const char *const on_errors[] = {"abort", "mask", NULL};
+static const char *const drafts[] = {"off", "suffix", "eagle", "auto", NULL};
 static const char *const rollout_logs[] = {"none", "sample", "all", NULL};
 
 static const tlt_yaml_row run_rows[] = {
@@ -52,6 +54,23 @@ static const tlt_yaml_row rollout_rows[] = {
                  "prompt tokens of a sequence per pass")},
 };
 
+static const tlt_yaml_row speculation_rows[] = {
+    {TLT_ROW_ENUM(tlt_conf_speculation, draft, "auto", drafts,
+                  "changes speed only; auto: suffix, and eagle where there is a drafter"),
+     .may_change = true},
+    {TLT_ROW_TEXT(tlt_conf_speculation, policy, "planner",
+                  "planner, beg-mab, eg, ucb1 or fixed:DEPTH_TOPK_VERIFY"),
+     .may_change = true},
+    {TLT_ROW_INT(tlt_conf_speculation, max_depth, "12", 1, TLT_DRAFT_DEPTH,
+                 "longest path that the planner drafts"),
+     .may_change = true},
+};
+
+static const tlt_yaml_row drafter_rows[] = {
+    {TLT_ROW_TEXT_OR_NULL(tlt_conf_drafter, path, "directory of a learned drafter"),
+     .may_change = true},
+};
+
 static const tlt_yaml_row algorithm_rows[] = {
     {TLT_ROW_ENUM(tlt_conf_algorithm, name, "grpo", algorithms, NULL)},
     {TLT_ROW_REAL(tlt_conf_algorithm, clip_low, "0.2", 0, 1, "gspo: 3e-4")},
@@ -84,6 +103,8 @@ static const tlt_yaml_section sections[] = {
     TLT_YAML_SECTION("eval", tlt_rows_eval, offsetof(tlt_train_config, eval)),
     TLT_YAML_SECTION("reward", reward_rows, offsetof(tlt_train_config, reward)),
     TLT_YAML_SECTION("rollout", rollout_rows, offsetof(tlt_train_config, rollout)),
+    TLT_YAML_SECTION("speculation", speculation_rows, offsetof(tlt_train_config, speculation)),
+    TLT_YAML_SECTION("drafter", drafter_rows, offsetof(tlt_train_config, drafter)),
     TLT_YAML_SECTION("algorithm", algorithm_rows, offsetof(tlt_train_config, algorithm)),
     TLT_YAML_SECTION("optimizer", tlt_rows_optimizer, offsetof(tlt_train_config, optimizer)),
     TLT_YAML_SECTION("gradient", tlt_rows_gradient, offsetof(tlt_train_config, gradient)),
@@ -151,6 +172,22 @@ static tlt_status check_algorithm(const tlt_train_config *c, const tlt_yaml_orig
   return TLT_OK;
 }
 
+static tlt_status check_speculation(const tlt_train_config *c, const tlt_yaml_origin *origin,
+                                    tlt_err *err) {
+  const tlt_conf_speculation *s = &c->speculation;
+  tlt_err why;
+  tlt_spec_options o = {.draft = (tlt_draft_kind)s->draft,
+                        .policy = s->policy,
+                        .drafter = c->drafter.path,
+                        .max_depth = (int)s->max_depth};
+  if (s->draft == TLT_DRAFT_EAGLE && !c->drafter.path)
+    return tlt_yaml_fail(origin, "speculation.draft", err,
+                         "got eagle, expected drafter.path to name a drafter for it");
+  if (tlt_spec_check(&o, &why) != TLT_OK)
+    return tlt_yaml_fail(origin, "speculation.policy", err, "%s", why.text);
+  return TLT_OK;
+}
+
 static tlt_status check(const tlt_train_config *c, const tlt_yaml_origin *origin, tlt_err *err) {
   const tlt_conf_data *d = &c->data;
   if (!d->task == !d->file)
@@ -168,7 +205,8 @@ static tlt_status check(const tlt_train_config *c, const tlt_yaml_origin *origin
     return tlt_yaml_fail(origin, "optimizer.warmup", err,
                          "got %lld, expected at most the number of optimizer steps",
                          (long long)c->optimizer.warmup);
-  return check_algorithm(c, origin, err);
+  tlt_status s = check_speculation(c, origin, err);
+  return s == TLT_OK ? check_algorithm(c, origin, err) : s;
 }
 
 tlt_status tlt_train_config_load(const char *path, const char *const *sets, int n_sets,

@@ -59,6 +59,16 @@ typedef struct tlt_conf_rollout {
   int64_t prefill_chunk; /* prompt rows per sequence and step */
 } tlt_conf_rollout;
 
+typedef struct tlt_conf_speculation {
+  int draft;         /* tlt_draft_kind */
+  char *policy;      /* planner, beg-mab, eg, ucb1, fixed:DEPTH_TOPK_VERIFY */
+  int64_t max_depth; /* longest drafted path */
+} tlt_conf_speculation;
+
+typedef struct tlt_conf_drafter {
+  char *path; /* directory of a learned drafter, or NULL */
+} tlt_conf_drafter;
+
 typedef struct tlt_conf_algorithm {
   int name; /* tlt_algorithm */
   double clip_low, clip_high;
@@ -83,6 +93,8 @@ typedef struct tlt_train_config {
   tlt_conf_eval eval;
   tlt_conf_reward reward;
   tlt_conf_rollout rollout;
+  tlt_conf_speculation speculation;
+  tlt_conf_drafter drafter;
   tlt_conf_algorithm algorithm;
   tlt_conf_optimizer optimizer;
   tlt_conf_gradient gradient;

@@ -69,6 +69,7 @@ static void begin_phase(tlt_loop *l, tlt_phase phase) {
 typedef struct step_record {
   tlt_groups groups;
   tlt_rollout_stats rollout;
+  tlt_spec_stats spec;
   tlt_update_result update;
   tlt_answers_summary answers;
   bool evaluated;
@@ -115,7 +116,12 @@ static tlt_status run_rollout(tlt_loop *l, step_record *r, tlt_err *err) {
                     (long long)l->state->rollout, (long long)TLT_ROLLOUT_MAX);
   begin_phase(l, TLT_PHASE_ROLLOUT);
   tlt_rollout_job job = rollout_job(l);
+  if (l->session->spec) {
+    tlt_spec_refresh(l->session->spec);
+    tlt_spec_stats_reset(l->session->spec);
+  }
   tlt_status s = tlt_rollout_run(&job, &r->groups, &r->rollout, err);
+  if (l->session->spec) tlt_spec_stats_get(l->session->spec, &r->spec);
   if (s != TLT_OK) return s;
   tlt_groups_sha256(&r->groups, r->rollout_sha256);
   tlt_groups_advantages(&r->groups, c);
@@ -182,6 +188,7 @@ static tlt_status run_eval(tlt_loop *l, step_record *r, tlt_err *err) {
   job.temperature = (float)c->temperature;
   job.keep_text = false;
   if (l->state->step == 0 && l->stop) job.cancel = &l->stop->stop; /* nothing is lost by that */
+  if (l->session->spec) tlt_spec_refresh(l->session->spec);
   tlt_status s = tlt_evaluate(&job, NULL, &r->eval, err);
   if (s != TLT_OK) return s;
   r->evaluated = true;
@@ -239,6 +246,7 @@ static tlt_status put_metrics(tlt_loop *l, const step_record *r, tlt_err *err) {
   if (r->evaluated) tlt_metrics_eval(&m, &r->eval, &r->accuracy, &r->pass_k);
   if (m.step > 0) tlt_metrics_text(&m, "rollout/sha256", r->rollout_sha256);
   tlt_metrics_text(&m, "weights/sha256", l->state->weights_sha256);
+  if (m.step > 0 && l->session->spec) tlt_metrics_spec(&m, &r->spec);
   if (m.step > 0) put_time(&m, l, r);
   else if (r->evaluated) tlt_metrics_real(&m, "time/eval", r->eval.seconds);
   put_system(&m, l);

@@ -133,6 +133,17 @@ static tlt_trainer_options trainer_options(const tlt_session *s) {
       .activation_mb = (size_t)c->gradient.activation_mb};
 }
 
+static tlt_spec_options spec_options(const tlt_session *s, const tlt_engine_options *e) {
+  const tlt_train_config *c = s->config;
+  return (tlt_spec_options){.draft = (tlt_draft_kind)c->speculation.draft,
+                            .policy = c->speculation.policy,
+                            .drafter = c->drafter.path,
+                            .max_depth = (int)c->speculation.max_depth,
+                            .batch = e->batch,
+                            .max_positions = e->max_positions,
+                            .seed = e->seed};
+}
+
 static tlt_engine_options engine_options(const tlt_session *s) {
   const tlt_train_config *c = s->config;
   int context = s->model->weights->config.max_positions;
@@ -165,6 +176,8 @@ tlt_status tlt_session_allocate(tlt_session *s, const tlt_train_hooks *hooks, tl
   const tlt_model *m = s->model;
   tlt_trainer_options t = trainer_options(s), frozen = t;
   tlt_engine_options e = engine_options(s);
+  tlt_spec_options d = spec_options(s, &e);
+  e.draft_rows = tlt_spec_draft_rows(&d);
   frozen.forward_only = true;
   announce(s, &t, &frozen, &e, hooks);
   tlt_status status = tlt_trainer_create(m->weights, m->kernels, m->pool, &t, &s->trainer, err);
@@ -175,11 +188,14 @@ tlt_status tlt_session_allocate(tlt_session *s, const tlt_train_hooks *hooks, tl
                                   err);
   }
   if (status == TLT_OK) status = tlt_engine_create(s->model, s->tokenizer, &e, &s->engine, err);
-  return status;
+  if (status != TLT_OK || d.draft == TLT_DRAFT_OFF) return status;
+  status = tlt_spec_create(s->model, &d, &s->spec, err);
+  return status == TLT_OK ? tlt_spec_attach(s->spec, s->engine, err) : status;
 }
 
 void tlt_session_close(tlt_session *s) {
   tlt_engine_free(s->engine);
+  tlt_spec_free(s->spec);
   tlt_trainer_free(s->reference);
   tlt_trainer_free(s->trainer);
   tlt_weights_free(s->reference_weights);

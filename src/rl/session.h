@@ -7,6 +7,7 @@
 #include "rl/config.h"
 #include "rl/problem_set.h"
 #include "rl/train.h"
+#include "spec/speculator.h"
 #include "tasks/reward.h"
 #include "tlt/engine.h"
 #include "train/trainer.h"
@@ -22,6 +23,7 @@ typedef struct tlt_session {
   tlt_shuffle *shuffle;
   tlt_weights *reference_weights; /* NULL without KL */
   tlt_trainer *trainer, *reference;
+  tlt_spec *spec; /* NULL: no speculation */
   tlt_engine *engine;
   int eval_max_tokens;
   /* what a checkpoint belongs to */

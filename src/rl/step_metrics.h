@@ -5,6 +5,7 @@
 #include "events/metrics.h"
 #include "rl/evaluate.h"
 #include "rl/update.h"
+#include "spec/speculator.h"
 
 /* Summary of the answers of a step: all groups handed out, masked ones without reward. */
 typedef struct tlt_answers_summary {
@@ -22,6 +23,9 @@ typedef struct tlt_answers_summary {
 tlt_status tlt_answers_summarize(const tlt_groups *g, tlt_answers_summary *out, tlt_err *err);
 
 void tlt_metrics_answers(tlt_metrics *m, const tlt_groups *g, const tlt_answers_summary *a);
+/* spec_metrics.c: under spec/, all of it dependent on timing. */
+void tlt_metrics_spec(tlt_metrics *m, const tlt_spec_stats *s);
+
 void tlt_metrics_update(tlt_metrics *m, const tlt_update_result *u);
 
 /* accuracy: pass@1 with its interval; pass_k with k = samples when samples > 1. */

@@ -104,7 +104,8 @@ void tlt_spec_grow(tlt_spec *s, int i, int n, int k) {
   double us = (tlt_now() - from) * 1e6;
   if (!first) tlt_cost_observe(&x->level, n, 0, us);
   else if (begun > 0) tlt_cost_observe(&x->start, n, 0, begun + us);
-  s->stats.draft_seconds[i] += (begun + us) * 1e-6;
+  s->stats.draft_seconds[x->as == TLT_EDGE_EAGLE ? TLT_SOURCE_EAGLE : TLT_SOURCE_SUFFIX] +=
+      (begun + us) * 1e-6;
   for (int j = 0; j < n; j++) {
     s->grow[j].seq = s->grow_seq[j];
     add_children(s, x, &s->grow[j], s->grow_seq[j], s->grow_node[j]);
@@ -289,6 +290,16 @@ static tlt_status parse_policy(const char *policy, int *kind, tlt_strategy *fixe
                   "policy: got \"%s\", expected planner, beg-mab, eg, ucb1 or "
                   "fixed:DEPTH_TOPK_VERIFY with depth 1 .. 32, top-k 1 .. 4, verify 2 .. 64",
                   policy);
+}
+
+tlt_status tlt_draft_kind_find(const char *name, tlt_draft_kind *out, tlt_err *err) {
+  static const char *const names[] = {"off", "suffix", "eagle", "auto"};
+  for (int i = 0; i < 4; i++)
+    if (strcmp(name, names[i]) == 0) {
+      *out = (tlt_draft_kind)i;
+      return TLT_OK;
+    }
+  return tlt_fail(err, TLT_EUSAGE, "got \"%s\", expected off, suffix, eagle or auto", name);
 }
 
 tlt_status tlt_spec_check(const tlt_spec_options *o, tlt_err *err) {

@@ -50,6 +50,9 @@ typedef struct tlt_spec_stats {
 
 typedef struct tlt_spec tlt_spec;
 
+/* "off", "suffix", "eagle", "auto"; anything else: TLT_EUSAGE. */
+tlt_status tlt_draft_kind_find(const char *name, tlt_draft_kind *out, tlt_err *err);
+
 /* Draft nodes per step to create the engine with (tlt_engine_options.draft_rows); 0 when off. */
 int tlt_spec_draft_rows(const tlt_spec_options *o);
 

@@ -1,0 +1,262 @@
+#include "app/bench_policy.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app/bench_texts.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "tlt/engine.h"
+
+enum {
+  SIDES_MAX = 200, /* off, the setting, and every fixed setting */
+  BEST = 5,        /* fixed settings that are measured again */
+  POSITIONS = 1024,
+};
+
+/* One way of generating: an engine with its speculator. */
+typedef struct side {
+  tlt_spec_options o;
+  char policy[24];
+  tlt_engine *engine;
+  tlt_spec *spec; /* NULL: off */
+} side;
+
+typedef struct bench {
+  tlt_model *m;
+  const tlt_bench_policy_options *o;
+  tlt_bench_texts texts;
+  int batch;
+  tlt_bench_text text;
+  uint32_t rollout; /* next index: new noise for every round */
+  int64_t tokens;
+  int rounds;
+  tlt_err *err;
+} bench;
+
+/* ---- sides ------------------------------------------------------------------------------------- */
+
+static void close_side(side *s) {
+  tlt_engine_free(s->engine);
+  tlt_spec_free(s->spec);
+  *s = (side){0};
+}
+
+static tlt_status open_side(bench *b, tlt_draft_kind draft, const char *policy, side *s) {
+  tlt_model_info info;
+  tlt_model_info_get(b->m, &info);
+  int positions = info.max_positions < POSITIONS ? info.max_positions : POSITIONS;
+  *s = (side){.o = {.draft = draft,
+                    .drafter = draft == TLT_DRAFT_EAGLE || draft == TLT_DRAFT_AUTO ? b->o->drafter
+                                                                                   : NULL,
+                    .batch = b->batch,
+                    .max_positions = positions,
+                    .seed = b->o->seed}};
+  snprintf(s->policy, sizeof s->policy, "%s", policy ? policy : "planner");
+  s->o.policy = s->policy;
+  if (b->text == TLT_TEXT_HOSTILE) s->o.drafter = NULL;
+  tlt_engine_options eo = {.batch = b->batch,
+                           .max_positions = positions,
+                           .seed = b->o->seed,
+                           .draft_rows = tlt_spec_draft_rows(&s->o)};
+  tlt_status st = tlt_engine_create(b->m, NULL, &eo, &s->engine, b->err);
+  if (st != TLT_OK || draft == TLT_DRAFT_OFF) return st;
+  st = tlt_spec_create(b->m, &s->o, &s->spec, b->err);
+  if (st == TLT_OK && b->text == TLT_TEXT_HOSTILE) {
+    tlt_source hostile = tlt_bench_hostile(b->m);
+    st = tlt_spec_add(s->spec, &hostile, TLT_EDGE_EAGLE, b->err);
+  }
+  return st == TLT_OK ? tlt_spec_attach(s->spec, s->engine, b->err) : st;
+}
+
+/* ---- rounds ------------------------------------------------------------------------------------ */
+
+static void count_sample(void *context, const tlt_sample *s) {
+  ((bench *)context)->tokens += s->n_tokens;
+}
+
+/* Small batches take several answers, so that a round is more than one text. */
+static int answers(const bench *b) {
+  return b->batch < 4 ? 4 : b->batch;
+}
+
+static tlt_status run_side(bench *b, side *s, double *seconds) {
+  tlt_status st = TLT_OK;
+  double from = tlt_now();
+  if (s->spec) tlt_spec_refresh(s->spec);
+  for (int i = 0; st == TLT_OK && i < answers(b); i++) {
+    const tlt_bench_prompt *p = &b->texts.prompt[i];
+    tlt_request r = {.prompt = p->token,
+                     .n_prompt = p->n,
+                     .rollout = b->rollout + (uint32_t)i,
+                     .n_samples = 1,
+                     .max_tokens = b->o->max_tokens,
+                     .temperature = b->o->temperature,
+                     .top_p = 1};
+    st = tlt_engine_submit(s->engine, &r, b->err);
+  }
+  while (st == TLT_OK && tlt_engine_pending(s->engine))
+    st = tlt_engine_step(s->engine, count_sample, b, b->err);
+  *seconds = tlt_now() - from;
+  return st;
+}
+
+static tlt_status next_round(bench *b) {
+  b->rollout += (uint32_t)answers(b);
+  b->rounds++;
+  return tlt_bench_texts_fill(&b->texts, b->text, b->rollout, answers(b), b->err);
+}
+
+/* ---- comparing --------------------------------------------------------------------------------- */
+
+/* Two-sided 95 % quantiles of Student's t for 1 .. 30 degrees of freedom. */
+static double student(int degrees) {
+  static const double t[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+                             2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+                             2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
+  return degrees > 30 ? 1.96 + 2.5 / degrees : t[degrees - 1];
+}
+
+static void interval(const double *log_ratio, int n, tlt_bench_cell *c) {
+  double mean = 0, square = 0;
+  for (int i = 0; i < n; i++) mean += log_ratio[i] / n;
+  for (int i = 0; i < n; i++) square += (log_ratio[i] - mean) * (log_ratio[i] - mean);
+  double half = student(n - 1) * sqrt(square / (n - 1) / n);
+  c->ratio = exp(mean);
+  c->low = exp(mean - half);
+  c->high = exp(mean + half);
+}
+
+/* Speed of a over speed of b, sides taking turns at going first. */
+static tlt_status compare(bench *b, side *a, side *against, tlt_bench_cell *c) {
+  double log_ratio[TLT_BENCH_PAIRS_MAX], mine = 0, other = 0, all = 0;
+  tlt_status s = next_round(b); /* warm-up */
+  if (s == TLT_OK) s = run_side(b, a, &mine);
+  if (s == TLT_OK) s = run_side(b, against, &other);
+  if (a->spec) tlt_spec_stats_reset(a->spec);
+  b->tokens = 0;
+  for (int i = 0; s == TLT_OK && i < b->o->pairs; i++) {
+    s = next_round(b);
+    if (s == TLT_OK && i % 2) s = run_side(b, against, &other);
+    if (s == TLT_OK) s = run_side(b, a, &mine);
+    if (s == TLT_OK && !(i % 2)) s = run_side(b, against, &other);
+    log_ratio[i] = log(other / mine);
+    all += other;
+  }
+  if (s != TLT_OK) return s;
+  interval(log_ratio, b->o->pairs, c);
+  c->tokens = b->tokens / 2 / b->o->pairs;
+  c->off_rate = (double)b->tokens / 2 / all;
+  c->accept_length = 1;
+  if (!a->spec) return TLT_OK;
+  tlt_spec_stats stats;
+  tlt_spec_stats_get(a->spec, &stats);
+  c->accept_length = tlt_spec_accept_length(&stats);
+  return TLT_OK;
+}
+
+static tlt_bench_cell cell_of(const bench *b) {
+  return (tlt_bench_cell){.text = tlt_bench_text_name(b->text), .batch = b->batch, .against = "off"};
+}
+
+/* ---- the best fixed setting -------------------------------------------------------------------- */
+
+typedef struct fixed {
+  tlt_draft_kind draft;
+  char policy[24];
+  double speed; /* relative to off, from one round */
+} fixed;
+
+static int list_fixed(const bench *b, fixed *out) {
+  static const int depth[] = {1, 2, 4, 8, 12}, topk[] = {1, 2, 4}, verify[] = {2, 4, 8, 16, 32};
+  int n = 0;
+  for (int d = TLT_DRAFT_SUFFIX; d <= TLT_DRAFT_AUTO; d++) {
+    if (d >= TLT_DRAFT_EAGLE && !b->o->drafter) continue;
+    for (int i = 0; i < 5; i++)
+      for (int k = 0; k < 3; k++)
+        for (int v = 0; v < 5; v++) {
+          fixed f = {.draft = (tlt_draft_kind)d};
+          snprintf(f.policy, sizeof f.policy, "fixed:%d_%d_%d", depth[i], topk[k], verify[v]);
+          out[n++] = f;
+        }
+  }
+  return n;
+}
+
+static tlt_status screen(bench *b, fixed *f, side *off) {
+  side s;
+  double mine = 1, other = 1;
+  tlt_status st = next_round(b);
+  if (st == TLT_OK) st = open_side(b, f->draft, f->policy, &s);
+  if (st == TLT_OK) st = run_side(b, &s, &mine);
+  if (st == TLT_OK) st = run_side(b, off, &other);
+  f->speed = other / mine;
+  close_side(&s);
+  return st;
+}
+
+static void sort_fixed(fixed *f, int n) {
+  for (int i = 1; i < n; i++)
+    for (int j = i; j > 0 && f[j].speed > f[j - 1].speed; j--) {
+      fixed swap = f[j];
+      f[j] = f[j - 1];
+      f[j - 1] = swap;
+    }
+}
+
+static const char *draft_name(tlt_draft_kind d) {
+  static const char *const name[] = {"off", "suffix", "eagle", "auto"};
+  return name[d];
+}
+
+static tlt_status against_fixed(bench *b, side *mine, side *off,
+                                void (*put)(void *context, const tlt_bench_cell *c), void *context) {
+  fixed f[SIDES_MAX + 40];
+  int n = list_fixed(b, f);
+  tlt_status st = TLT_OK;
+  for (int i = 0; st == TLT_OK && i < n; i++) st = screen(b, &f[i], off);
+  sort_fixed(f, n);
+  for (int i = 0; st == TLT_OK && i < BEST && i < n; i++) {
+    side s;
+    tlt_bench_cell c = cell_of(b);
+    snprintf(c.against, sizeof c.against, "%s %s", draft_name(f[i].draft), f[i].policy + 6);
+    st = open_side(b, f[i].draft, f[i].policy, &s);
+    if (st == TLT_OK) st = compare(b, mine, &s, &c);
+    close_side(&s);
+    if (st == TLT_OK) put(context, &c);
+  }
+  return st;
+}
+
+/* ---- all cells --------------------------------------------------------------------------------- */
+
+static tlt_status run_cell(bench *b, void (*put)(void *context, const tlt_bench_cell *c),
+                           void *context) {
+  side off = {0}, mine = {0};
+  tlt_bench_cell c = cell_of(b);
+  tlt_status s = open_side(b, TLT_DRAFT_OFF, NULL, &off);
+  if (s == TLT_OK) s = open_side(b, b->o->draft, b->o->policy, &mine);
+  if (s == TLT_OK) s = compare(b, &mine, &off, &c);
+  if (s == TLT_OK) put(context, &c);
+  if (s == TLT_OK && b->o->against_fixed && b->text != TLT_TEXT_HOSTILE)
+    s = against_fixed(b, &mine, &off, put, context);
+  close_side(&off);
+  close_side(&mine);
+  return s;
+}
+
+tlt_status tlt_bench_policy(tlt_model *m, const tlt_tokenizer *t, const tlt_bench_policy_options *o,
+                            void (*cell)(void *context, const tlt_bench_cell *c), void *context,
+                            tlt_err *err) {
+  bench b = {.m = m, .o = o, .rollout = 1, .err = err};
+  tlt_status s = tlt_bench_texts_open(&b.texts, m, t, o, err);
+  for (int text = 0; s == TLT_OK && text < TLT_BENCH_TEXTS; text++)
+    for (int i = 0; s == TLT_OK && o->text[text] && i < o->n_batches; i++) {
+      b.text = (tlt_bench_text)text;
+      b.batch = o->batch[i];
+      s = run_cell(&b, cell, context);
+    }
+  tlt_bench_texts_close(&b.texts);
+  return s;
+}
