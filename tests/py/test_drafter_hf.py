@@ -19,10 +19,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TEST = pathlib.Path(
     os.environ.get("TLT_TEST_DRAFTER", ROOT / "build/tests/unit/model/test_drafter"))
 SHAPES = [  # hidden, heads, kv_heads, head_dim, pairs
-    (64, 4, 4, 16, 1),
-    (45, 6, 2, 10, 20),
-    (96, 3, 1, 64, 70),
-    (33, 5, 5, 2, 100),
+    (96, 3, 1, 64, 1),
+    (45, 9, 3, 10, 70),
+    (33, 3, 3, 2, 100),
 ]
 
 
