@@ -21,13 +21,14 @@ static void describe(tlt_drafter_trainer *t, const tlt_drafter *d, const tlt_ker
                      const tlt_drafter_options *o, int threads) {
   tlt_trainer_options base = {.micro_tokens = o->micro_tokens, .max_sample = o->max_sample};
   *t = (tlt_drafter_trainer){.d = (tlt_drafter *)d, .o = *o}; /* _bytes only reads */
+  t->max_steps = o->eval_unroll > o->unroll ? o->eval_unroll : o->unroll;
   t->max_hot = o->max_hot > d->n_hot ? o->max_hot : d->n_hot;
   tlt_trainer_describe(&t->base, &d->weights, k, &base, threads);
   t->base.n_sites = TLT_SITES_PER_LAYER + 1;
 }
 
 static int positions(const tlt_drafter_trainer *t) {
-  return t->base.rows + t->o.unroll;
+  return t->base.rows + t->max_steps;
 }
 
 size_t tlt_drafter_trainer_bytes(const tlt_drafter *d, const tlt_kernels *k,
@@ -43,9 +44,10 @@ static tlt_status check_options(const tlt_kernels *k, const tlt_drafter_options 
     return tlt_fail(err, TLT_EUSAGE,
                     "drafter training: got micro_tokens %d and max_sample %d, expected at least 1",
                     o->micro_tokens, o->max_sample);
-  if (o->unroll < 1 || o->unroll > TLT_UNROLL_MAX)
-    return tlt_fail(err, TLT_EUSAGE, "drafter training: got %d steps, expected 1 to %d", o->unroll,
-                    TLT_UNROLL_MAX);
+  if (o->unroll < 1 || o->unroll > TLT_UNROLL_MAX || o->eval_unroll > TLT_UNROLL_MAX)
+    return tlt_fail(err, TLT_EUSAGE,
+                    "drafter training: got %d steps and %d to evaluate, expected 1 to %d",
+                    o->unroll, o->eval_unroll, TLT_UNROLL_MAX);
   if (!(o->decay > 0 && o->decay <= 1) || !(o->hidden_weight >= 0) || !(o->token_weight >= 0) ||
       !(o->hidden_weight + o->token_weight > 0))
     return tlt_fail(err, TLT_EUSAGE,
@@ -124,9 +126,9 @@ enum {
 
 static void run_phases(tlt_drafter_trainer *t) {
   tlt_draft_teacher(t, 0);
-  for (int j = 0; j < t->o.unroll; j++)
+  for (int j = 0; j < t->steps; j++)
     for (int i = 0; i < FORWARD_PHASES; i++) forward_phases[i](t, j);
-  for (int j = t->o.unroll - 1; t->train && j >= 0; j--)
+  for (int j = t->steps - 1; t->train && j >= 0; j--)
     for (int i = 0; i < BACKWARD_PHASES; i++) backward_phases[i](t, j);
 }
 
@@ -146,6 +148,7 @@ static tlt_status run_micro(tlt_drafter_trainer *t, const tlt_draft_micro *m, bo
   tlt_status status = tlt_draft_prepare(t, m, err);
   if (status || !t->chains) return status;
   t->train = train;
+  t->steps = train ? t->o.unroll : t->max_steps;
   t->sums = (tlt_draft_stats){0};
   tlt_alloc_guard_begin();
   run_phases(t);

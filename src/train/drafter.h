@@ -30,7 +30,8 @@ typedef struct tlt_drafter_options {
   int micro_tokens; /* most tokens of a micro-batch unless one sample is longer */
   int max_sample;   /* longest sample */
   int max_hot;      /* most hot tokens the drafter will have; 0: as many as it has now */
-  int unroll;       /* J: 1 .. TLT_UNROLL_MAX steps */
+  int unroll;       /* J: 1 .. TLT_UNROLL_MAX steps that are trained */
+  int eval_unroll;  /* steps that an evaluation looks at; below unroll: as many as are trained */
   float decay;      /* of the weight from step to step */
   float hidden_weight, token_weight; /* a weight of 0 leaves that loss out of gradient and cost,
                                         not out of the statistics */

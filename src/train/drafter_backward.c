@@ -12,7 +12,7 @@ static void output_rows(void *context, int64_t block, int thread) {
   const tlt_draft_job *j = context;
   tlt_drafter_trainer *t = j->t;
   size_t h = (size_t)t->base.dim.hidden;
-  bool last = j->step + 1 == t->o.unroll;
+  bool last = j->step + 1 == t->steps;
   tlt_draft_range rows = tlt_draft_block(j, block);
   for (int c = rows.first; c < rows.end; c++) {
     float *dx = t->base.dx + (size_t)c * h;
@@ -31,7 +31,7 @@ void tlt_draft_backward_mlp(tlt_drafter_trainer *t, int step) {
 void tlt_draft_backward_attention(tlt_drafter_trainer *t, int step) {
   tlt_trainer *b = &t->base;
   size_t h = (size_t)b->dim.hidden, q = (size_t)b->dim.q;
-  if (step + 1 == t->o.unroll)
+  if (step + 1 == t->steps)
     for (int i = 0; i <= step; i++)
       memset(t->step[i].dkv, 0,
              (size_t)tlt_draft_rows(t, i) * 2 * (size_t)b->dim.kv * sizeof(float));

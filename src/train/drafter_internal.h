@@ -44,7 +44,7 @@ struct tlt_drafter_trainer {
                        to embedding, LM head and micro-batches of the target is unset */
   tlt_drafter *d;
   tlt_drafter_options o;
-  int max_hot;
+  int max_hot, max_steps;
   tlt_site *fc;
   double weight; /* sum of step weights of the rows accumulated */
 
@@ -53,6 +53,7 @@ struct tlt_drafter_trainer {
   tlt_draft_sample *sample; /* [R] */
   int rows, chains;
   bool train;           /* with gradients */
+  int steps;            /* of this micro-batch */
   tlt_draft_stats sums; /* of this micro-batch */
   int32_t *row_sample;  /* [R] */
   int32_t *chain_row;   /* [C] */

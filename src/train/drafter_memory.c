@@ -18,7 +18,7 @@ static size_t scratch_bytes(const tlt_drafter_trainer *t) {
   tlt_packed head = t->d->hot_head;
   head.n = t->max_hot;
   head.panels = (head.n + TLT_PANEL - 1) / TLT_PANEL;
-  size_t merge = (3 * (size_t)d->q + (size_t)t->o.unroll * kv) * sizeof(float);
+  size_t merge = (3 * (size_t)d->q + (size_t)t->max_steps * kv) * sizeof(float);
   size_t attention = tlt_attn_scratch_floats(d->head_dim) * sizeof(float) +
                      ((size_t)b->rows / TLT_KV_BLOCK + 1) * sizeof(void *);
   size_t bytes = larger(tlt_layer_scratch(b), tlt_scratch_for(b, &t->d->fc, b->rows));
@@ -79,7 +79,7 @@ size_t tlt_draft_carve(tlt_drafter_trainer *t) {
   tlt_carver c = {t->base.region, 0};
   tlt_carve_optimizer(&c, &t->base);
   carve_micro(&c, t);
-  for (int j = 0; j < t->o.unroll; j++) carve_step(&c, t, &t->step[j]);
+  for (int j = 0; j < t->max_steps; j++) carve_step(&c, t, &t->step[j]);
   carve_loss(&c, t);
   carve_work(&c, t);
   t->base.inv = tlt_carve(&c, (size_t)t->base.rows, sizeof(float));

@@ -29,7 +29,7 @@ static void lay_sample(tlt_drafter_trainer *t, int s, int *block) {
   for (int i = 0; i < chains; i++) {
     int left = chains - i;
     t->chain_row[t->chains + i] = first + start + i;
-    t->chain_steps[t->chains + i] = left < t->o.unroll ? left : t->o.unroll;
+    t->chain_steps[t->chains + i] = left < t->max_steps ? left : t->max_steps;
   }
   t->chains += chains;
   *block += (rows + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK;

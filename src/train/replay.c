@@ -89,13 +89,12 @@ static tlt_status grow(tlt_replay *r, tlt_err *err) {
   return TLT_OK;
 }
 
-tlt_status tlt_replay_add(tlt_replay *r, int n, int prompt, int64_t version, int32_t **tokens,
-                          void **hidden, tlt_err *err) {
+tlt_status tlt_replay_add(tlt_replay *r, int n, int prompt, int64_t version, bool held,
+                          int32_t **tokens, void **hidden, tlt_err *err) {
   *tokens = NULL;
   *hidden = NULL;
-  entry e = {.n = n, .prompt = prompt, .version = version, .serial = r->serial++};
+  entry e = {.n = n, .prompt = prompt, .version = version, .serial = r->serial++, .held = held};
   e.bytes = token_bytes(n) + (size_t)n * r->o.row_bytes;
-  e.held = r->o.hold_every > 0 && e.serial % r->o.hold_every == r->o.hold_every - 1;
   if (n <= prompt || prompt < 1 || !make_room(r, &e)) {
     r->refused++;
     return TLT_OK;

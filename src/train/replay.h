@@ -15,7 +15,6 @@ typedef struct tlt_replay tlt_replay;
 typedef struct tlt_replay_options {
   size_t bytes;     /* cap on tokens and hidden states together */
   size_t row_bytes; /* of one hidden state: tlt_act_stride(H) * act_size */
-  int hold_every;   /* every hold_every-th sample added is held back from training; 0: none */
   uint32_t seed;    /* of the order of drawing */
 } tlt_replay_options;
 
@@ -24,11 +23,11 @@ void tlt_replay_free(tlt_replay *r); /* NULL is harmless */
 
 /* Room for a sample of n tokens, prompt included, of which `prompt` are given: *tokens [n] and
  * *hidden [n][row_bytes] are to be filled by the caller before anything else is called. version: of
- * the policy that it came from. Shorter answers (older ones first where equal) make room; *tokens
- * is NULL where the sample itself would be the first to go, or has no row to learn from. Only
- * memory can fail. */
-tlt_status tlt_replay_add(tlt_replay *r, int n, int prompt, int64_t version, int32_t **tokens,
-                          void **hidden, tlt_err *err);
+ * the policy that it came from. held: never drawn for training. Shorter answers (older ones first
+ * where equal) make room; *tokens is NULL where the sample itself would be the first to go, or has
+ * no row to learn from. Only memory can fail. */
+tlt_status tlt_replay_add(tlt_replay *r, int n, int prompt, int64_t version, bool held,
+                          int32_t **tokens, void **hidden, tlt_err *err);
 
 /* Forget samples of versions below `version`. */
 void tlt_replay_drop(tlt_replay *r, int64_t version);

@@ -11,20 +11,22 @@
 
 enum { ROW = 64 };
 
-static tlt_replay *open_buffer(size_t bytes, int hold_every) {
+static tlt_replay *open_buffer(size_t bytes) {
   tlt_replay *r;
   tlt_err err;
-  tlt_replay_options o = {bytes, ROW, hold_every, 5};
+  tlt_replay_options o = {bytes, ROW, 5};
   assert_int_equal(tlt_replay_create(&o, &r, &err), TLT_OK);
   return r;
 }
 
-/* A sample whose every token is `id` and whose hidden bytes are too. */
+/* A sample whose every token is `id` and whose hidden bytes are too; every fifth id is held back.
+ */
 static bool add(tlt_replay *r, int n, int prompt, int64_t version, int id) {
   int32_t *tokens;
   void *hidden;
   tlt_err err;
-  assert_int_equal(tlt_replay_add(r, n, prompt, version, &tokens, &hidden, &err), TLT_OK);
+  assert_int_equal(tlt_replay_add(r, n, prompt, version, id % 5 == 0, &tokens, &hidden, &err),
+                   TLT_OK);
   if (!tokens) return false;
   for (int i = 0; i < n; i++) tokens[i] = id;
   memset(hidden, id, (size_t)n * ROW);
@@ -45,7 +47,7 @@ static int ids(const tlt_draft_micro *m, int *id) {
 
 static void every_sample_once_per_epoch(void **state) {
   (void)state;
-  tlt_replay *r = open_buffer(1 << 20, 5);
+  tlt_replay *r = open_buffer(1 << 20);
   tlt_draft_micro m;
   assert_false(tlt_replay_draw(r, 100, 1, &m));
   for (int i = 1; i <= 20; i++) assert_true(add(r, 10 + i % 7, 3, 0, i));
@@ -83,7 +85,7 @@ static void every_sample_once_per_epoch(void **state) {
 static void long_answers_stay(void **state) {
   (void)state;
   /* 4 samples of 10 tokens: 64 bytes of tokens and 640 of states each */
-  tlt_replay *r = open_buffer(4 * 704, 0);
+  tlt_replay *r = open_buffer(4 * 704);
   for (int i = 0; i < 4; i++) assert_true(add(r, 10, 2 + i, 0, i + 1)); /* answers of 8, 7, 6, 5 */
   assert_false(add(r, 10, 6, 0, 9));                                    /* 4: the shortest itself */
   assert_true(add(r, 10, 5, 0, 5)); /* 5: a newer one of equal length */
@@ -105,7 +107,7 @@ static void long_answers_stay(void **state) {
 
 static void old_versions_go(void **state) {
   (void)state;
-  tlt_replay *r = open_buffer(1 << 20, 0);
+  tlt_replay *r = open_buffer(1 << 20);
   tlt_draft_micro m;
   int id[16];
   for (int i = 0; i < 9; i++) assert_true(add(r, 10, 2, i / 3, i + 1));
