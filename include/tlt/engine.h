@@ -27,8 +27,7 @@ typedef struct tlt_engine_options {
   int prefill_chunk; /* prompt rows per sequence and step; 0: 512 */
   size_t kv_bytes;   /* KV memory cap; 0: enough for batch sequences of max_positions */
   uint32_t seed;
-  int draft_rows; /* most draft nodes of one step, all sequences together; 0: no drafting. More rows
-                     are taken for buffers, and KV blocks for TLT_DRAFT_MAX nodes per sequence */
+  int draft_rows; /* most draft nodes of one step, all sequences together; 0: no drafting */
 } tlt_engine_options;
 
 typedef struct tlt_request {

@@ -25,7 +25,7 @@ static sizes sizes_of(const tlt_model *m, const tlt_engine_options *o) {
   if (z.chunk > o->max_positions) z.chunk = o->max_positions;
   z.prefill_rows = z.chunk > PREFILL_ROWS ? z.chunk : PREFILL_ROWS;
   z.rows = o->batch + o->draft_rows + z.prefill_rows;
-  z.seq_blocks = (o->max_positions + tlt__most_nodes(o) + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK;
+  z.seq_blocks = (o->max_positions + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK;
   z.block_bytes = tlt_kv_layout_of(c->layers, c->kv_heads, c->head_dim, act).block_bytes;
   /* One more block per sequence: while a prompt waits for further samples its last, partly filled
    * block exists beside the copies. */
@@ -144,7 +144,6 @@ tlt_status tlt_engine_create(tlt_model *m, const tlt_tokenizer *tokenizer,
   e->o = *o;
   e->o.prefill_chunk = z.chunk;
   e->prefill_rows = z.prefill_rows;
-  e->seq_blocks = z.seq_blocks;
   s = tlt_forward_init(&e->forward, m->kernels, m->weights, m->pool, z.rows, o->max_positions, err);
   if (s == TLT_OK)
     s = tlt_workspace_init(&e->ws, &m->weights->config, m->kernels->act_size, z.rows, err);
@@ -211,12 +210,11 @@ static tlt_status check_request(const tlt_engine *e, const tlt_request *r, tlt_e
   return TLT_OK;
 }
 
-/* The last token drawn is never an input: one position less is stored than there are tokens. Nodes
- * of a draft lie in the slots behind the last token. */
+/* The last token drawn is never an input: one position less is stored than there are tokens. Drafts
+ * make do with the blocks that the answer would take itself. */
 static int own_blocks(const tlt_engine *e, const tlt_queued *q) {
   int64_t stored = (int64_t)q->n_prompt + q->max_tokens - 1;
   if (stored > e->o.max_positions - 1) stored = e->o.max_positions - 1;
-  stored += tlt__most_nodes(&e->o);
   return (int)((stored + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK) - q->n_prompt / TLT_KV_BLOCK;
 }
 
@@ -239,8 +237,8 @@ int tlt_engine_pending(const tlt_engine *e) {
 }
 
 int tlt_engine_room(const tlt_engine *e) {
-  int slots = e->o.batch - e->used_slots;
-  int seqs = tlt__blocks_available(&e->blocks) / (e->seq_blocks + 1);
+  int per_seq = (e->o.max_positions + TLT_KV_BLOCK - 1) / TLT_KV_BLOCK + 1;
+  int slots = e->o.batch - e->used_slots, seqs = tlt__blocks_available(&e->blocks) / per_seq;
   int room = (slots < seqs ? slots : seqs) - e->queued;
   return room > 0 ? room : 0;
 }

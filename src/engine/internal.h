@@ -50,7 +50,6 @@ struct tlt_engine {
   const tlt_tokenizer *tokenizer;
   tlt_engine_options o;
   int prefill_rows; /* prompt rows per step, all sequences together */
-  int seq_blocks;   /* KV blocks of the longest sequence with the longest draft */
   tlt_forward forward;
   tlt_workspace ws;
   tlt_blocks blocks;
@@ -100,16 +99,20 @@ static inline unsigned char *tlt__final_row(const tlt_engine *e, int row) {
   return (unsigned char *)e->ws.io.h1 + (size_t)row * tlt__hidden_bytes(e);
 }
 
-/* Nodes that one sequence may have. */
-static inline int tlt__most_nodes(const tlt_engine_options *o) {
-  return o->draft_rows < TLT_DRAFT_MAX ? o->draft_rows : TLT_DRAFT_MAX;
-}
-
 /* Tokens that a running sample may still draw; >= 1. */
 static inline int tlt__tokens_left(const tlt_engine *e, const tlt_slot *s) {
   int tokens = s->req->max_tokens - s->n_tokens;
   int positions = e->o.max_positions - s->req->n_prompt - s->n_tokens;
   return tokens < positions ? tokens : positions;
+}
+
+/* Draft nodes that fit behind the last token into the blocks that a running sample has or reserved:
+ * at least tokens_left - 1. */
+static inline int tlt__most_nodes(const tlt_slot *s) {
+  const tlt_queued *q = s->req;
+  int slots = (q->n_prompt / TLT_KV_BLOCK + q->own_blocks) * TLT_KV_BLOCK;
+  int nodes = slots - q->n_prompt - s->n_tokens;
+  return nodes < TLT_DRAFT_MAX ? nodes : TLT_DRAFT_MAX;
 }
 
 /* schedule.c: give slots and blocks to queued samples; choose the rows of a step; release. */

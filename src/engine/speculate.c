@@ -37,7 +37,8 @@ static tlt_spec_seq seq_of(const tlt_engine *e, const tlt_slot *s) {
                         .sample = s->sample,
                         .tokens = s->token,
                         .n_tokens = s->n_tokens,
-                        .tokens_left = tlt__tokens_left(e, s)};
+                        .tokens_left = tlt__tokens_left(e, s),
+                        .most_nodes = tlt__most_nodes(s)};
 }
 
 void tlt__spec_close(tlt_engine *e, tlt_slot *s, tlt_finish finish) {
@@ -115,8 +116,9 @@ void tlt__spec_propose(tlt_engine *e) {
   for (int i = 0; i < e->o.batch; i++) {
     const tlt_slot *s = &e->slot[i];
     if (!s->req || !s->n_tokens) continue;
-    int left = tlt__tokens_left(e, s) - 1;
-    sanitise(e, &e->draft[i], left < TLT_DRAFT_DEPTH ? left : TLT_DRAFT_DEPTH, room);
+    int left = tlt__tokens_left(e, s) - 1, most = tlt__most_nodes(s);
+    sanitise(e, &e->draft[i], left < TLT_DRAFT_DEPTH ? left : TLT_DRAFT_DEPTH,
+             most < room ? most : room);
     room -= e->draft[i].draft.n;
   }
 }

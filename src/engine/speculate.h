@@ -8,7 +8,9 @@
  * are dropped together with what hangs on them, and drafts are never trusted beyond that.
  *
  * All functions are called from the thread that steps the engine; none may call the engine. A step
- * allocates nothing, and neither may `propose` and `verified`. */
+ * allocates nothing, and neither may `propose` and `verified` (the guard of base/mem.h is on). Each
+ * may be NULL. Order in a step: group_open, propose, verified, prompt, open, close, group_close; a
+ * speculator that outlives the engine hears nothing of tlt_engine_free. */
 #ifndef TLT_ENGINE_SPECULATE_H
 #define TLT_ENGINE_SPECULATE_H
 
@@ -46,6 +48,8 @@ typedef struct tlt_spec_seq {
   const int32_t *tokens; /* [n_tokens] answer so far; the last one is the input of the next row */
   int n_tokens;          /* >= 1 */
   int tokens_left;       /* may still be drawn: drafts deeper than tokens_left - 1 are useless */
+  int most_nodes;        /* nodes that its KV blocks have room for; at least tokens_left - 1, and less
+                            than TLT_DRAFT_MAX only towards the end of its longest answer */
   tlt_draft *draft;      /* propose: empty, to be filled */
 } tlt_spec_seq;
 
@@ -86,8 +90,8 @@ typedef struct tlt_speculator {
   /* Hidden states of prompt positions pos0 .. pos0 + n - 1, act rows as above; only with
    * wants_hidden. Chunks of one prompt arrive in order. */
   void (*prompt)(void *context, const tlt_spec_group *g, int pos0, int n, const void *hidden);
-  /* A sample has its first token, which came from the prompt's logits / left its slot (finished, or
-   * dropped with finish NONE). tokens as far as there are any. */
+  /* A sample has its first token, which came from the prompt's logits, and goes on / such a sample
+   * left its slot (finished, or dropped with finish NONE). May allocate, as prompt may. */
   void (*open)(void *context, const tlt_spec_seq *s);
   void (*close)(void *context, const tlt_spec_seq *s, tlt_finish finish);
   /* Fill drafts. room: nodes that this step can take, all sequences together; prompt_rows: prefill
