@@ -9,8 +9,8 @@
 
 enum { NODES = TLT_DRAFT_MAX };
 
-/* Tokens inserted in one `begin`, about half a millisecond: whoever comes late spreads the work over
- * some steps. */
+/* Tokens inserted in one `begin`, about half a millisecond: whoever comes late spreads the work
+ * over some steps. */
 #define CATCH_UP 4096
 #define POOL_BYTES ((size_t)256 << 20)
 
@@ -92,20 +92,8 @@ static void push_finished(group *q, tlt_answer *answer, text t) {
   q->finished[q->n_finished++] = (finished){answer, t};
 }
 
-static void pop_finished(group *q) { tlt_answer_release(q->finished[--q->n_finished].answer); }
-
-static void group_open(void *context, const tlt_spec_group *g) {
-  suffix *x = context;
-  group *q = group_of(x, g) ? NULL : tlt_calloc(1, sizeof *q);
-  if (!q) return;
-  q->shown = *g;
-  tlt_automaton_init(&q->automaton, &x->pool);
-  q->prompt = (text){.tokens = g->prompt, .n = g->n_prompt, .at = {q->automaton.root, 0}};
-  tlt_answer *answer[TLT_ANSWERS_KEPT];
-  int n = tlt_history_recall(&x->history, g->prompt, g->n_prompt, answer);
-  while (n-- > 0) push_finished(q, answer[n], (text){.n = answer[n]->n});
-  q->next = x->groups;
-  x->groups = q;
+static void pop_finished(group *q) {
+  tlt_answer_release(q->finished[--q->n_finished].answer);
 }
 
 static void free_group(group *q) {
@@ -125,6 +113,21 @@ static void group_close(void *context, const tlt_spec_group *g) {
     free_group(q);
     return;
   }
+}
+
+static void group_open(void *context, const tlt_spec_group *g) {
+  suffix *x = context;
+  group_close(x, g); /* left over from an engine that was freed with work in it */
+  group *q = tlt_calloc(1, sizeof *q);
+  if (!q) return;
+  q->shown = *g;
+  tlt_automaton_init(&q->automaton, &x->pool);
+  q->prompt = (text){.tokens = g->prompt, .n = g->n_prompt, .at = {q->automaton.root, 0}};
+  tlt_answer *answer[TLT_ANSWERS_KEPT];
+  int n = tlt_history_recall(&x->history, g->prompt, g->n_prompt, answer);
+  while (n-- > 0) push_finished(q, answer[n], (text){.n = answer[n]->n});
+  q->next = x->groups;
+  x->groups = q;
 }
 
 /* ---- Samples ---- */
@@ -195,7 +198,7 @@ static void verified(void *context, const tlt_spec_step *step) {
 
 /* Insert what is new of a text, at most *budget tokens. Where memory has run out, follow. */
 static void catch_up(tlt_automaton *a, text *t, int *budget) {
-  for (; t->done < t->n && *budget > 0; t->done++, --*budget) {
+  for (; t->done<t->n && * budget> 0; t->done++, --*budget) {
     int32_t token = t->tokens[t->done];
     tlt_cell_id end = tlt_automaton_extend(a, t->at.state, token);
     if (end) t->at = (tlt_cursor){end, tlt_automaton_state(a, end)->len};

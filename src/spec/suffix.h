@@ -10,26 +10,26 @@
  * The gap of the best candidate is to the second of the same context; where there is none, to an
  * unseen token of a quarter of an occurrence and mean noise. `match` ends at 255.
  *
- * Tokens of running siblings count as soon as they exist. Insertion is put off until a draft is asked
- * for, and then spread: at most 4096 tokens in one `begin`; a sequence that is not up to date yet
- * drafts nothing. A step allocates nothing; sequences' tokens are copied, 4 bytes each.
+ * Tokens of running siblings count as soon as they exist. Insertion is put off until a draft is
+ * asked for, and then spread: at most 4096 tokens in one `begin`; a sequence that is not up to date
+ * yet drafts nothing. A step allocates nothing; sequences' tokens are copied, 4 bytes each.
  *
  * Answers of finished samples are kept by prompt (compared by tokens, the newest 16) under a byte
- * cap, the longest unused prompt dropped first, so that later epochs draft from earlier ones. A group
- * sees what was kept when it was opened. */
+ * cap, the longest unused prompt dropped first, so that later epochs draft from earlier ones. A
+ * group sees what was kept when it was opened. */
 #ifndef TLT_SPEC_SUFFIX_H
 #define TLT_SPEC_SUFFIX_H
 
 #include "spec/source.h"
 
 typedef struct tlt_suffix_options {
-  int batch;            /* slots of the engine */
+  int batch; /* slots of the engine */
   int max_positions;
-  uint32_t seed;        /* of sampling */
-  size_t history_bytes; /* answers kept between rollouts, automata not included; 0: none */
+  uint32_t seed;          /* of sampling */
+  size_t history_bytes;   /* answers kept between rollouts, automata not included; 0: none */
   size_t automaton_bytes; /* cap on all automata together; 0: 256 MiB. Taken as it is needed, about
-                             80 bytes per token. Where it ends nothing more is inserted and drafts go
-                             on from what is there */
+                             80 bytes per token. Where it ends nothing more is inserted and drafts
+                             go on from what is there */
 } tlt_suffix_options;
 
 /* Most memory that the source will ever take. */

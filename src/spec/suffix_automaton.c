@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 
-enum { CELL = (int)sizeof(tlt_cell), CHUNK = TLT_CHUNK_CELLS * CELL };
+enum { CHUNK = TLT_CHUNK_CELLS * (int)sizeof(tlt_cell) };
 
 /* ---- Cells ---- */
 
@@ -50,7 +50,9 @@ static tlt_suffix_state *state_at(const tlt_automaton *a, tlt_cell_id id) {
   return &a->pool->cell[id].state;
 }
 
-static uint32_t hash(int32_t token) { return (uint32_t)token * 0x9e3779b1u; }
+static uint32_t hash(int32_t token) {
+  return (uint32_t)token * 0x9e3779b1u;
+}
 
 static tlt_cell_id *find(const tlt_automaton *a, tlt_suffix_state *s, int32_t token) {
   if (!s->edges) return NULL;
@@ -111,7 +113,8 @@ void tlt_automaton_deinit(tlt_automaton *a) {
     a->pool->cell[(size_t)a->last * TLT_CHUNK_CELLS].next_chunk = a->pool->returned;
     a->pool->returned = a->first;
   }
-  *a = (tlt_automaton){.pool = a->pool, .first = -1, .last = -1, .used = TLT_CHUNK_CELLS, .full = true};
+  *a = (tlt_automaton){
+      .pool = a->pool, .first = -1, .last = -1, .used = TLT_CHUNK_CELLS, .full = true};
 }
 
 static bool copy_edges(tlt_automaton *a, const tlt_suffix_state *from, tlt_suffix_state *to) {

@@ -3,8 +3,8 @@
  *
  * A state is a set of substrings that occur at the same places; `count` is how many places. Strings
  * of a state have lengths len(link) + 1 .. len, each the suffix of the next; link leads to the
- * state of the next shorter suffix. The continuations of a substring are the edges of its state, and
- * the count of an edge's target is the number of times that the substring was continued so.
+ * state of the next shorter suffix. The continuations of a substring are the edges of its state,
+ * and the count of an edge's target is the number of times that the substring was continued so.
  *
  * Counts are kept by walking up the links from each new place, TLT_COUNT_LINKS of them at most.
  * Longer chains only come from periodic text: there the counts of suffixes that are more than so
@@ -42,8 +42,8 @@ typedef struct tlt_suffix_state {
 } tlt_suffix_state;
 
 /* Edges of a state after its first: a list, and a tree in which two bits of the token's hash choose
- * the child on each level (the hash is a bijection, so 16 levels part any two tokens). No table ever
- * grows, so nothing is copied or left behind. */
+ * the child on each level (the hash is a bijection, so 16 levels part any two tokens). No table
+ * ever grows, so nothing is copied or left behind. */
 typedef struct tlt_suffix_edge {
   int32_t token;
   tlt_cell_id target, next, child[4];
@@ -70,9 +70,9 @@ void tlt_cells_deinit(tlt_cells *p);
 
 typedef struct tlt_automaton {
   tlt_cells *pool;
-  tlt_cell_id root; /* state of the empty string; 0: there was no memory, the automaton is of no use */
+  tlt_cell_id root;          /* state of the empty string; 0: there was no memory, of no use */
   int32_t first, last, used; /* chunks; cells used of the last */
-  bool full; /* the pool ran out: nothing more can be inserted */
+  bool full;                 /* the pool ran out: nothing more can be inserted */
 } tlt_automaton;
 
 /* A place in the automaton: the `match` last tokens of a text as far as they occur. */
@@ -89,8 +89,8 @@ void tlt_automaton_init(tlt_automaton *a, tlt_cells *pool);
 void tlt_automaton_deinit(tlt_automaton *a); /* gives its chunks back */
 
 /* Append a token to the text that ends in state `end` (the root: a new text). The state of the
- * longer text, where match = len; or 0 and a->full when memory ran out: `end` stays a valid place, and
- * the automaton remains fit for all reading. */
+ * longer text, where match = len; or 0 and a->full when memory ran out: `end` stays a valid place,
+ * and the automaton remains fit for all reading. */
 tlt_cell_id tlt_automaton_extend(tlt_automaton *a, tlt_cell_id end, int32_t token);
 
 /* The place after one more token, without inserting it: the longest suffix that occurs. Gives up

@@ -31,7 +31,8 @@ typedef struct tlt_history {
 /* A zeroed history with cap set is empty and ready; cap 0 keeps nothing. */
 void tlt_history_deinit(tlt_history *h);
 
-/* Newest first into out[TLT_ANSWERS_KEPT], each with a reference for the caller. Returns how many. */
+/* Newest first into out[TLT_ANSWERS_KEPT], each with a reference for the caller. Returns how many.
+ */
 int tlt_history_recall(tlt_history *h, const int32_t *prompt, int n_prompt, tlt_answer **out);
 
 /* Takes a reference of its own. Out of memory, or larger than the cap: nothing is remembered. */

@@ -65,7 +65,8 @@ static float rival(const ranking *r) {
 
 int tlt_suffix_rank(const tlt_automaton *a, tlt_cursor at, const tlt_draw *draw, float temperature,
                     int k, tlt_candidate *out) {
-  ranking r = {.a = a, .draw = temperature < TLT_GREEDY_BELOW ? NULL : draw, .room = TLT_CANDIDATES};
+  ranking r = {
+      .a = a, .draw = temperature < TLT_GREEDY_BELOW ? NULL : draw, .room = TLT_CANDIDATES};
   at = tlt_automaton_continued(a, at);
   if (!at.state || at.state == a->root) return 0;
   add_context(&r, at, 0.0f);

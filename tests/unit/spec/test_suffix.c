@@ -102,8 +102,9 @@ static void check_following(const corpus *c, int i, tlt_stream *s) {
     int match = n < LONGEST ? n : LONGEST;
     while (match > 0 && !occurrences(c, text + n - match, match)) match--;
     assert_int_equal(at.match, match);
-    if (match) assert_int_equal(tlt_automaton_state(&c->a, at.state)->count,
-                                occurrences(c, text + n - match, match));
+    if (match)
+      assert_int_equal(tlt_automaton_state(&c->a, at.state)->count,
+                       occurrences(c, text + n - match, match));
   }
 }
 
@@ -176,8 +177,7 @@ static void crowded_contexts(void **state) {
     assert_int_equal(tlt_automaton_follow(&a, (tlt_cursor){end, 1}, i * 3571).state, last);
     if (i < TLT_CONTINUATIONS)
       assert_int_equal(tlt_automaton_continuations(&a, end, token, count), i + 1);
-    else
-      assert_int_equal(tlt_automaton_continuations(&a, end, token, count), 0);
+    else assert_int_equal(tlt_automaton_continuations(&a, end, token, count), 0);
     if (i == TLT_CROWDED - 1) { /* one makes up more than 1/32 */
       for (int j = 0; j < 20; j++) tlt_automaton_extend(&a, tlt_automaton_extend(&a, a.root, 7), 0);
       assert_int_equal(tlt_automaton_continuations(&a, end, token, count), 1);
@@ -307,13 +307,23 @@ static tlt_source open_source(size_t history, size_t automata) {
 }
 
 static tlt_spec_group make_group(const void *id, const int32_t *prompt, int n_prompt, float t) {
-  return (tlt_spec_group){.id = id, .rollout = 3, .prompt = prompt, .n_prompt = n_prompt,
-                          .n_samples = 64, .how = {.temperature = t, .top_p = 1}};
+  return (tlt_spec_group){.id = id,
+                          .rollout = 3,
+                          .prompt = prompt,
+                          .n_prompt = n_prompt,
+                          .n_samples = 64,
+                          .how = {.temperature = t, .top_p = 1}};
 }
 
 static tlt_spec_seq make_seq(const tlt_spec_group *g, int slot, uint32_t sample,
                              const int32_t *tokens, int n, tlt_draft *d) {
-  return (tlt_spec_seq){slot, g, sample, tokens, n, 100, d};
+  return (tlt_spec_seq){.slot = slot,
+                        .group = g,
+                        .sample = sample,
+                        .tokens = tokens,
+                        .n_tokens = n,
+                        .tokens_left = 100,
+                        .draft = d};
 }
 
 /* A whole sample at once, in slot 7. */
@@ -375,9 +385,12 @@ static void prompt_self_and_siblings(void **state) {
   start(&x, 1, &s[1]);
   assert_int_equal(ask_for(&x, &s[1], -1, 4, c), 1); /* the prompt */
   assert_int_equal(c[0].token, 7);
-  x.verified(x.context, &(tlt_spec_step){.n = 1, .result = &(tlt_spec_result){
-                             .slot = 1, .group = &g, .sample = 1, .tokens = two, .n_tokens = 2,
-                             .n_new = 1}});
+  x.verified(
+      x.context,
+      &(tlt_spec_step){
+          .n = 1,
+          .result = &(tlt_spec_result){
+              .slot = 1, .group = &g, .sample = 1, .tokens = two, .n_tokens = 2, .n_new = 1}});
   s[1].n_tokens = 2;
   start(&x, 1, &s[1]);
   assert_int_equal(ask_for(&x, &s[1], -1, 4, c), 1); /* the sibling */
@@ -385,7 +398,11 @@ static void prompt_self_and_siblings(void **state) {
   s[1].sample = 2; /* not what was opened */
   start(&x, 1, &s[1]);
   assert_int_equal(ask_for(&x, &s[1], -1, 4, c), 0);
-  x.group_close(x.context, &g); /* with both still open */
+  x.group_open(x.context, &g); /* again: the engine was another one */
+  start(&x, 2, s);
+  assert_int_equal(ask_for(&x, &s[0], -1, 4, c), 0);
+  x.open(x.context, &s[0]);
+  x.group_close(x.context, &g); /* with one still open */
   x.close(x.context, &s[0], TLT_FINISH_STOP);
   start(&x, 2, s);
   assert_int_equal(ask_for(&x, &s[0], -1, 4, c), 0);
@@ -430,8 +447,38 @@ static const int times[] = {8, 4, 3, 2, 1};
 static void show_counts(tlt_source *x, const tlt_spec_group *g) {
   uint32_t sample = 100;
   for (int i = 0; i < 5; i++)
-    for (int j = 0; j < times[i]; j++)
-      finish_sample(x, g, sample++, (int32_t[]){7, seen[i]}, 2);
+    for (int j = 0; j < times[i]; j++) finish_sample(x, g, sample++, (int32_t[]){7, seen[i]}, 2);
+}
+
+/* 6000 tokens of prompt are too many for one begin, and so are two finished answers behind it. */
+static void catches_up_over_some_steps(void **state) {
+  (void)state;
+  enum { LONG = 6000, ANSWER = 3000 };
+  static int32_t prompt[LONG], answer[2][ANSWER];
+  for (int i = 0; i < LONG; i++) prompt[i] = i;
+  for (int i = 0; i < ANSWER; i++) answer[0][i] = 10000 + i, answer[1][i] = 20000 + i;
+  tlt_source x = open_source(0, 0);
+  tlt_spec_group g = make_group("g", prompt, LONG, 1);
+  tlt_draft d = {0};
+  tlt_candidate c[4];
+  x.group_open(x.context, &g);
+  for (uint32_t i = 0; i < 2; i++) finish_sample(&x, &g, i, answer[i], ANSWER);
+  tlt_spec_seq s[] = {make_seq(&g, 0, 5, (int32_t[]){5, 20500}, 2, &d),
+                      make_seq(&g, 1, 6, (int32_t[]){5, 12500}, 2, &d)};
+  x.open(x.context, &s[0]);
+  x.open(x.context, &s[1]);
+  static const int candidates[3][2] = {{0, 0}, {1, 0}, {1, 1}}; /* the newer answer comes first */
+  for (int i = 0; i < 3; i++) {
+    tlt_grow both[2] = {{0, -1, LONG + 2, -1, c}, {1, -1, LONG + 2, -1, c + 1}};
+    start(&x, 2, s);
+    x.grow(x.context, s, 2, both, 1);
+    assert_int_equal(both[0].n, candidates[i][0]);
+    assert_int_equal(both[1].n, candidates[i][1]);
+  }
+  assert_int_equal(c[0].token, 20501);
+  assert_int_equal(c[1].token, 12501);
+  x.group_close(x.context, &g);
+  x.free(x.context);
 }
 
 enum { VOCAB = 32 };
@@ -555,15 +602,21 @@ static void play(tlt_source *x, tlt_stream *r, uint32_t letters) {
   int i = (int)tlt_stream_below(r, BATCH);
   player *p = &players[i];
   if (!p->open) {
-    *p = (player){.open = true, .group = (int)tlt_stream_below(r, 3), .n = 1, .sample = tlt_stream_u32(r)};
+    *p = (player){
+        .open = true, .group = (int)tlt_stream_below(r, 3), .n = 1, .sample = tlt_stream_u32(r)};
     p->tokens[0] = (int32_t)tlt_stream_below(r, letters);
   }
   tlt_spec_seq s = make_seq(&games[p->group], i, p->sample, p->tokens, p->n, NULL);
   if (p->n == 1) x->open(x->context, &s);
   int add = 1 + (int)tlt_stream_below(r, 300);
-  for (; add > 0 && p->n < POSITIONS; add--) p->tokens[p->n++] = (int32_t)tlt_stream_below(r, letters);
-  tlt_spec_result one = {.slot = i, .group = &games[p->group], .sample = p->sample,
-                         .tokens = p->tokens, .n_tokens = p->n, .n_new = 1};
+  for (; add > 0 && p->n < POSITIONS; add--)
+    p->tokens[p->n++] = (int32_t)tlt_stream_below(r, letters);
+  tlt_spec_result one = {.slot = i,
+                         .group = &games[p->group],
+                         .sample = p->sample,
+                         .tokens = p->tokens,
+                         .n_tokens = p->n,
+                         .n_new = 1};
   tlt_alloc_guard_begin();
   x->verified(x->context, &(tlt_spec_step){.n = 1, .result = &one});
   tlt_alloc_guard_end();
@@ -630,8 +683,11 @@ static void times_are_printed(void **state) {
   static const struct {
     const char *name;
     next_fn next;
-  } kind[] = {{"random of 50000", any_token}, {"random of 4", few_tokens}, {"one token", one_token},
-              {"period 2", two_tokens}, {"like text", like_text}};
+  } kind[] = {{"random of 50000", any_token},
+              {"random of 4", few_tokens},
+              {"one token", one_token},
+              {"period 2", two_tokens},
+              {"like text", like_text}};
   tlt_cells pool;
   tlt_err err;
   assert_int_equal(tlt_cells_init(&pool, 64 << 20, &err), TLT_OK);
@@ -650,7 +706,8 @@ static void times_are_printed(void **state) {
     double ns = (tlt_now() - began) * 1e9 / (SAMPLES * TOKENS);
     assert_false(a.full);
     int64_t chunks = 0;
-    for (int32_t c = a.first; c >= 0; c = pool.cell[(size_t)c * TLT_CHUNK_CELLS].next_chunk) chunks++;
+    for (int32_t c = a.first; c >= 0; c = pool.cell[(size_t)c * TLT_CHUNK_CELLS].next_chunk)
+      chunks++;
     print_message("  insert %-16s %5.0f ns and %4.0f bytes per token\n", kind[k].name, ns,
                   (double)(chunks * TLT_CHUNK_CELLS * 32) / (SAMPLES * TOKENS));
     tlt_automaton_deinit(&a);
@@ -667,6 +724,7 @@ int main(void) {
       cmocka_unit_test(history_drops_the_longest_unused),
       cmocka_unit_test(prompt_self_and_siblings),
       cmocka_unit_test(earlier_answers_are_drafted),
+      cmocka_unit_test(catches_up_over_some_steps),
       cmocka_unit_test(ranks_with_the_samplers_noise),
       cmocka_unit_test(greedy_ranks_by_count_and_length),
       cmocka_unit_test(survives_random_play),
