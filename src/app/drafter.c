@@ -1,0 +1,318 @@
+#include "app/drafter.h"
+
+#include <stdlib.h>
+
+#include "app/task_prompts.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "io/file.h"
+#include "train/schedule.h"
+
+enum { HOLD_EVERY = 16 };
+
+tlt_drafter_train_options tlt_drafter_train_default(void) {
+  return (tlt_drafter_train_options){
+      .count = 512,
+      .record = {.samples = 4, .max_tokens = 512, .batch = 32, .temperature = 1},
+      .buffer_mb = 1024,
+      .hot = TLT_HOT_DEFAULT,
+      .epochs = 4,
+      .step_tokens = 2048,
+      .lr = 1e-3f,
+      .weight_decay = 0.01f,
+      .train = tlt_drafter_options_default(0)};
+}
+
+double tlt_drafter_chain_length(const tlt_draft_stats *s, int steps) {
+  double length = 1, reach = 1;
+  for (int j = 0; j < steps && s->rows[j]; j++) {
+    reach *= s->overlap[j] / (double)s->rows[j];
+    length += reach;
+  }
+  return length;
+}
+
+typedef struct job {
+  const tlt_drafter_train_options *o;
+  const tlt_drafter_hooks *hooks;
+  const tlt_stop *stop;
+  tlt_drafter_summary *summary;
+  tlt_tokenizer *tokenizer;
+  tlt_model *model;
+  tlt_prompts prompts;
+  tlt_replay *replay;
+  tlt_draft_record record;
+  tlt_drafter *drafter;
+  tlt_drafter_trainer *trainer;
+  tlt_drafter_options train;
+  int64_t total_tokens; /* over all epochs */
+  double start;
+} job;
+
+/* ---- before training ------------------------------------------------------------------------- */
+
+static tlt_status open_prompts(job *j, tlt_err *err) {
+  const tlt_drafter_train_options *o = j->o;
+  return o->task ? tlt_prompts_of_task(j->tokenizer, o->task, o->task_options, TLT_SPLIT_RL,
+                                       o->seed, o->count, o->chat, &j->prompts, err)
+                 : tlt_prompts_of_file(j->tokenizer, o->prompts, o->chat, &j->prompts, err);
+}
+
+static tlt_status open_drafter(job *j, tlt_err *err) {
+  const tlt_weights *target = j->model->weights;
+  if (j->o->init) return tlt_drafter_load(j->o->init, target, j->model->pool, &j->drafter, err);
+  return tlt_drafter_create(target, j->o->inter, j->o->seed, &j->drafter, err);
+}
+
+static tlt_draft_record_options record_options(const job *j) {
+  tlt_draft_record_options r = j->o->record;
+  r.seed = j->o->seed;
+  r.hold_every = j->prompts.count >= 2 * HOLD_EVERY ? HOLD_EVERY : j->prompts.count > 1 ? 2 : 0;
+  return r;
+}
+
+static void tell_memory(job *j, const tlt_draft_record_options *r) {
+  const tlt_model *m = j->model;
+  if (!j->hooks->memory) return;
+  j->hooks->memory(
+      j->hooks->context, m->weights->bytes, tlt_draft_record_bytes(m, &j->prompts, r),
+      (size_t)j->o->buffer_mb << 20,
+      tlt_drafter_trainer_bytes(j->drafter, m->kernels, &j->train, tlt_pool_threads(m->pool)));
+}
+
+/* Longest sample that generation can leave: prompt and answer without its last token. */
+static int longest_sample(const job *j) {
+  int context = j->model->weights->config.max_positions;
+  int64_t longest = (int64_t)j->prompts.longest + j->o->record.max_tokens;
+  return longest < context ? (int)longest : context;
+}
+
+/* Everything that can be refused, before minutes of generating. */
+static tlt_status open_parts(job *j, tlt_err *err) {
+  const tlt_drafter_train_options *o = j->o;
+  tlt_model_options mo = {o->numerics, o->threads};
+  tlt_status s = tlt_tokenizer_open(o->model, &j->tokenizer, err);
+  if (s == TLT_OK) s = open_prompts(j, err);
+  if (s == TLT_OK) s = tlt_model_open(o->model, &mo, &j->model, err);
+  if (s == TLT_OK) s = open_drafter(j, err);
+  if (s == TLT_OK) s = tlt_dir_make(o->out, err);
+  if (s != TLT_OK) return s;
+  const tlt_config *c = &j->model->weights->config;
+  tlt_replay_options ro = {
+      .bytes = (size_t)o->buffer_mb << 20,
+      .row_bytes = tlt_act_stride((size_t)c->hidden) * j->model->kernels->act_size,
+      .seed = o->seed};
+  j->train = o->train;
+  j->train.max_sample = longest_sample(j);
+  j->train.max_hot = o->hot < c->vocab ? o->hot : c->vocab;
+  return tlt_replay_create(&ro, &j->replay, err);
+}
+
+/* ---- hot tokens ------------------------------------------------------------------------------ */
+
+typedef struct seen_token {
+  int64_t times;
+  int32_t token;
+} seen_token;
+
+static int more_often(const void *a, const void *b) {
+  const seen_token *x = a, *y = b;
+  if (x->times != y->times) return x->times < y->times ? 1 : -1;
+  return x->token < y->token ? -1 : 1;
+}
+
+static int ascending(const void *a, const void *b) {
+  int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+  return x < y ? -1 : x > y;
+}
+
+/* The tokens drawn most often, at most `hot` of them. */
+static tlt_status choose_hot(job *j, tlt_err *err) {
+  int vocab = j->model->weights->config.vocab, n = 0;
+  int64_t covered = 0;
+  seen_token *seen = tlt_calloc((size_t)vocab, sizeof *seen);
+  int32_t *hot = tlt_calloc((size_t)vocab, sizeof *hot);
+  tlt_status s = seen && hot ? TLT_OK : tlt_fail_nomem(err, "hot tokens", (size_t)vocab * 20);
+  if (s == TLT_OK) {
+    for (int i = 0; i < vocab; i++) seen[i] = (seen_token){j->record.seen[i], i};
+    qsort(seen, (size_t)vocab, sizeof *seen, more_often);
+    for (; n < vocab && n < j->train.max_hot && seen[n].times; n++) {
+      hot[n] = seen[n].token;
+      covered += seen[n].times;
+    }
+    qsort(hot, (size_t)n, sizeof *hot, ascending);
+    s = tlt_drafter_set_hot(j->drafter, j->model->weights, hot, n, err);
+  }
+  j->summary->hot = n;
+  j->summary->hot_share = j->record.tokens ? (double)covered / (double)j->record.tokens : 0;
+  tlt_free(seen);
+  tlt_free(hot);
+  return s;
+}
+
+/* ---- training -------------------------------------------------------------------------------- */
+
+static tlt_status evaluate(job *j, tlt_draft_stats *out, tlt_err *err) {
+  int cursor = 0;
+  tlt_draft_micro m;
+  *out = (tlt_draft_stats){.rows = {0}};
+  while (tlt_replay_held(j->replay, &cursor, j->train.micro_tokens, j->o->record.temperature, &m)) {
+    tlt_status s = tlt_drafter_trainer_evaluate(j->trainer, &m, out, err);
+    if (s != TLT_OK) return s;
+  }
+  return TLT_OK;
+}
+
+/* Mean loss of the rows of s, as it is trained. */
+static double loss_of(const tlt_drafter_options *o, const tlt_draft_stats *s) {
+  double sum = 0, rows = 0, weight = 1;
+  for (int i = 0; i < o->unroll; i++, weight *= (double)o->decay) {
+    sum +=
+        weight * ((double)o->hidden_weight * s->hidden[i] + (double)o->token_weight * s->token[i]);
+    rows += weight * (double)s->rows[i];
+  }
+  return rows > 0 ? sum / rows : 0;
+}
+
+typedef struct step_state {
+  tlt_draft_stats stats; /* of the step that is being filled */
+  int64_t tokens, pending;
+  int epoch;
+} step_state;
+
+static tlt_status optimize(job *j, step_state *st, tlt_err *err) {
+  int64_t warmup = j->total_tokens / 20;
+  /* the step's own middle, so that the first one has a rate */
+  int64_t at = st->tokens - st->pending / 2;
+  tlt_adamw how = {.lr = tlt_schedule(TLT_SCHEDULE_COSINE, j->o->lr, (long)at, (long)warmup,
+                                      (long)j->total_tokens),
+                   .beta1 = 0.9f,
+                   .beta2 = 0.95f,
+                   .eps = 1e-8f,
+                   .weight_decay = j->o->weight_decay,
+                   .clip_norm = 1.0f};
+  tlt_step_result result;
+  tlt_status s = tlt_drafter_trainer_step(j->trainer, &how, &result, err);
+  if (s != TLT_OK) return s;
+  j->summary->steps++;
+  if (result.skipped)
+    return tlt_fail(err, TLT_ENUMERIC, "drafter step %lld: %s: gradient is not finite",
+                    (long long)j->summary->steps, result.bad_param);
+  return TLT_OK;
+}
+
+static void tell_step(job *j, const step_state *st, double loss, const tlt_draft_stats *held) {
+  double seconds = tlt_now() - j->start, rate = (double)st->tokens / seconds;
+  if (j->summary->steps <= 1) j->summary->loss_first = loss;
+  j->summary->loss_last = loss;
+  j->summary->tokens = st->tokens;
+  tlt_drafter_progress p = {.epoch = st->epoch,
+                            .epochs = j->o->epochs,
+                            .step = j->summary->steps,
+                            .tokens = st->tokens,
+                            .total_tokens = j->total_tokens,
+                            .loss = loss,
+                            .rate = rate,
+                            .left = (double)(j->total_tokens - st->tokens) / rate,
+                            .held = held};
+  if (j->hooks->trained) j->hooks->trained(j->hooks->context, &p);
+}
+
+/* One optimizer step over what was accumulated, and the held-back answers at the end of an epoch.
+ */
+static tlt_status finish_step(job *j, step_state *st, bool epoch_end, tlt_err *err) {
+  double loss = loss_of(&j->train, &st->stats);
+  tlt_status s = st->pending ? optimize(j, st, err) : TLT_OK;
+  st->stats = (tlt_draft_stats){.rows = {0}};
+  st->pending = 0;
+  if (s == TLT_OK && epoch_end) s = evaluate(j, &j->summary->last, err);
+  if (s == TLT_OK) tell_step(j, st, loss, epoch_end ? &j->summary->last : NULL);
+  return s;
+}
+
+static tlt_status stopped(job *j, tlt_err *err) {
+  tlt_status s = tlt_drafter_save(j->drafter, j->o->out, err);
+  if (s != TLT_OK) return s;
+  return tlt_fail(err, TLT_ESTOPPED,
+                  "stopped after %lld of %lld training tokens; the drafter as it is lies in %s "
+                  "(go on from it with --init %s)",
+                  (long long)j->summary->tokens, (long long)j->total_tokens, j->o->out, j->o->out);
+}
+
+static tlt_status train_epoch(job *j, step_state *st, int64_t epoch_tokens, tlt_err *err) {
+  tlt_draft_micro m;
+  int64_t end = st->tokens + epoch_tokens;
+  while (st->tokens < end) {
+    if (!tlt_replay_draw(j->replay, j->train.micro_tokens, j->o->record.temperature, &m)) break;
+    tlt_status s = tlt_drafter_trainer_accumulate(j->trainer, &m, &st->stats, err);
+    st->tokens += m.cu[m.n_samples];
+    st->pending += m.cu[m.n_samples];
+    if (s == TLT_OK && st->pending >= j->o->step_tokens && st->tokens < end)
+      s = finish_step(j, st, false, err);
+    if (s != TLT_OK) return s;
+    if (j->stop && j->stop->stop) return stopped(j, err);
+  }
+  st->epoch++;
+  return finish_step(j, st, true, err);
+}
+
+static tlt_status train(job *j, tlt_err *err) {
+  int64_t epoch_tokens = tlt_replay_counts(j->replay).tokens;
+  step_state st = {.tokens = 0};
+  j->total_tokens = epoch_tokens * j->o->epochs;
+  tlt_status s = evaluate(j, &j->summary->first, err);
+  j->summary->last = j->summary->first;
+  j->start = tlt_now();
+  for (int e = 0; s == TLT_OK && e < j->o->epochs; e++) s = train_epoch(j, &st, epoch_tokens, err);
+  j->summary->seconds_train = tlt_now() - j->start;
+  return s;
+}
+
+/* ---- the job --------------------------------------------------------------------------------- */
+
+static tlt_status record(job *j, tlt_err *err) {
+  tlt_draft_record_options r = record_options(j);
+  tell_memory(j, &r);
+  tlt_status s = tlt_draft_record_run(j->model, j->tokenizer, &j->prompts, &r, j->hooks->generated,
+                                      j->hooks->context, j->stop, j->replay, &j->record, err);
+  if (s == TLT_ESTOPPED) tlt_fail_prefix(err, "nothing was trained or saved");
+  tlt_replay_count count = tlt_replay_counts(j->replay);
+  j->summary->answers = j->record.answers;
+  j->summary->answer_tokens = j->record.tokens;
+  j->summary->seconds_generate = j->record.seconds;
+  j->summary->kept = count.samples;
+  j->summary->held = count.held;
+  if (s == TLT_OK && !count.samples)
+    return tlt_fail(err, TLT_EDATA,
+                    "drafter training: got no answer of at least 2 tokens that fits into %d MB",
+                    j->o->buffer_mb);
+  return s;
+}
+
+static tlt_status work(job *j, tlt_err *err) {
+  tlt_status s = open_parts(j, err);
+  if (s == TLT_OK) s = record(j, err);
+  if (s == TLT_OK) s = choose_hot(j, err);
+  if (s == TLT_OK)
+    s = tlt_drafter_trainer_create(j->drafter, j->model->kernels, j->model->pool, &j->train,
+                                   &j->trainer, err);
+  if (s == TLT_OK) s = train(j, err);
+  if (s == TLT_OK) s = tlt_drafter_save(j->drafter, j->o->out, err);
+  return s;
+}
+
+tlt_status tlt_drafter_train(const tlt_drafter_train_options *o, const tlt_drafter_hooks *hooks,
+                             const tlt_stop *stop, tlt_drafter_summary *summary, tlt_err *err) {
+  job j = {.o = o, .hooks = hooks, .stop = stop, .summary = summary};
+  *summary = (tlt_drafter_summary){.answers = 0};
+  summary->unroll = o->train.eval_unroll > o->train.unroll ? o->train.eval_unroll : o->train.unroll;
+  tlt_status s = work(&j, err);
+  tlt_drafter_trainer_free(j.trainer);
+  tlt_drafter_free(j.drafter);
+  tlt_draft_record_free(&j.record);
+  tlt_replay_free(j.replay);
+  tlt_prompts_free(&j.prompts);
+  tlt_model_close(j.model);
+  tlt_tokenizer_close(j.tokenizer);
+  return s;
+}
