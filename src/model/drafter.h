@@ -60,7 +60,7 @@ tlt_status tlt_drafter_set_hot(tlt_drafter *d, const tlt_weights *target, const 
 /* Copy the hot rows of the target's LM head again, after the target changed. */
 void tlt_drafter_refresh(tlt_drafter *d, const tlt_weights *target);
 
-/* ---- forward ----------------------------------------------------------------------------------- */
+/* ---- Forward ---- */
 
 /* State of drafting. Not thread-safe: one caller. */
 typedef struct tlt_draft_forward {
@@ -77,9 +77,9 @@ tlt_status tlt_draft_forward_init(tlt_draft_forward *f, const tlt_drafter *d, co
                                   tlt_pool *pool, int max_rows, int max_positions, tlt_err *err);
 void tlt_draft_forward_deinit(tlt_draft_forward *f);
 
-/* One pass. b->token[r] is token_{t+1} of row r, whose position t and KV come from b->seq (tree rows
- * allowed; layout tlt_kv_layout_of(1, ...) as in f->forward.kv); hidden[r] points to act [H]: h_t.
- * out: act rows [R][stride H], predicted h_{t+1}. */
+/* One pass. b->token[r] is token_{t+1} of row r, whose position t and KV come from b->seq (tree
+ * rows allowed; layout f->forward.kv); hidden[r] points to act [H]: h_t. out: act rows
+ * [R][stride H], predicted h_{t+1}; it may hold the hidden states of later passes. */
 void tlt_draft_forward_run(tlt_draft_forward *f, const tlt_batch *b, const void *const *hidden,
                            void *out);
 /* logits fp32 [rows][n_hot] of output rows. */

@@ -114,11 +114,11 @@ static const char *on_failed(void *context) {
   return ((tlt_eagle *)context)->failed;
 }
 
-/* KV depends on the target through embedding and hidden states. */
+/* Whatever is known comes from the old target. */
 static void on_refresh(void *context) {
   tlt_eagle *e = context;
   tlt_drafter_refresh(e->d, e->m->weights);
-  for (int i = 0; i < e->o.batch; i++) e->slot[i].group = NULL;
+  while (e->groups) drop_group(e, &e->groups);
 }
 
 static void on_free(void *context) {
