@@ -67,7 +67,7 @@ typedef struct tlt_draft_forward {
   const tlt_drafter *d;
   tlt_forward forward; /* over d->weights: rope table, scratch, attention */
   tlt_workspace ws;
-  void *pair;          /* act [rows][2 H] input of fc */
+  void *pair; /* act [rows][2 H] input of fc */
   int max_rows;
 } tlt_draft_forward;
 
