@@ -204,7 +204,11 @@ static const tlt_command train_command = {
 
 /* ---- drafter --------------------------------------------------------------------------------- */
 
-static const tlt_command *const parts[] = {&train_command};
+static const tlt_command eval_command = {
+    "drafter eval", "", "acceptance of a learned drafter, and how far it is from the target",
+    tlt_drafter_eval_main};
+
+static const tlt_command *const parts[] = {&train_command, &eval_command};
 enum { N_PARTS = sizeof parts / sizeof *parts };
 
 static void print_usage(FILE *to) {
@@ -224,5 +228,6 @@ static int drafter_main(int argc, char **argv) {
   return 2;
 }
 
-const tlt_command tlt_cmd_drafter = {"drafter", "train [options]",
-                                     "train the learned drafter for speculation", drafter_main};
+const tlt_command tlt_cmd_drafter = {"drafter", "train|eval [options]",
+                                     "train or judge the learned drafter for speculation",
+                                     drafter_main};

@@ -157,10 +157,11 @@ int tlt_spec_rank(tlt_spec *s, float least) {
 
 void tlt_spec_take(tlt_spec *s, int n, int most, int most_each) {
   for (int i = 0; i < n && s->nodes < most; i++) {
-    tlt_tree *t = &s->tree[s->seq[s->ranked[i].seq].slot];
+    const tlt_spec_seq *q = &s->seq[s->ranked[i].seq];
+    tlt_tree *t = &s->tree[q->slot];
     tlt_tree_node *node = &t->node[s->ranked[i].node];
     bool parent = node->parent < 0 || t->node[node->parent].taken;
-    if (!parent || t->n_taken >= most_each) continue;
+    if (!parent || t->n_taken >= most_each || t->n_taken >= q->most_nodes) continue;
     node->taken = true;
     t->n_taken++;
     s->nodes++;

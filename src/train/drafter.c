@@ -140,6 +140,7 @@ static void add_sums(tlt_draft_stats *to, const tlt_draft_stats *s) {
     to->entropy[j] += s->entropy[j];
     to->overlap[j] += s->overlap[j];
     to->agree[j] += s->agree[j];
+    to->top_p[j] += s->top_p[j];
   }
 }
 

@@ -75,6 +75,7 @@ typedef struct tlt_draft_stats {
   double entropy[TLT_UNROLL_MAX]; /* of the teacher: what the cross-entropy cannot go below */
   double overlap[TLT_UNROLL_MAX]; /* sum over hot v of min(p, q) */
   double agree[TLT_UNROLL_MAX];   /* 1 where argmax p = argmax q */
+  double top_p[TLT_UNROLL_MAX];   /* p of argmax q: acceptance of an uncoupled argmax draft */
 } tlt_draft_stats;
 
 /* Forward, losses, backward; gradients added. stats may be NULL. Errors: TLT_EDATA for tokens

@@ -35,7 +35,7 @@ typedef struct tlt_draft_step {
 
 /* Statistics of one row; zero where the row has no label. */
 typedef struct tlt_draft_row {
-  float hidden, token, overlap;
+  float hidden, token, overlap, top_p;
   int agree;
 } tlt_draft_row;
 

@@ -88,7 +88,9 @@ static void logits_row(void *context, int64_t row, int thread) {
   *stat = (tlt_draft_row){0};
   if (j->step < t->chain_steps[c]) {
     float temperature = tlt_lse_temperature(t->micro.temperature);
-    stat->agree = tlt_argmax(logits, n) == t->top[c + j->step];
+    int top = tlt_argmax(logits, n);
+    stat->agree = top == t->top[c + j->step];
+    stat->top_p = t->teacher[hot_row(t, c + j->step) + (size_t)top];
     stat->token = tlt_soft_cross_entropy(
         t->teacher + hot_row(t, c + j->step), logits, n, temperature, hot_lse(t, logits),
         t->o.token_weight * step_weight(t, j->step), &stat->overlap);
@@ -145,6 +147,7 @@ void tlt_draft_loss(tlt_drafter_trainer *t, int step) {
     t->sums.entropy[step] += (double)t->entropy[c + step];
     t->sums.overlap[step] += (double)r->overlap;
     t->sums.agree[step] += r->agree;
+    t->sums.top_p[step] += (double)r->top_p;
   }
   t->sums.rows[step] += rows;
   if (t->train) t->weight += (double)rows * (double)step_weight(t, step);
