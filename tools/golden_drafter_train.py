@@ -132,7 +132,7 @@ def losses(c, w, tokens, hidden, embed, head):
                 total = total + c["decay"] ** j * (c["w_hidden"] * smooth + c["w_token"] * cross)
                 weight += c["decay"] ** j
                 agree = float(p.argmax() == logq.argmax())
-                sums[j] += torch.tensor([1, smooth.item(), cross.item(), -(p * p.log()).sum().item(),
+                sums[j] += torch.tensor([1, smooth.item(), cross.item(), torch.special.entr(p).sum().item(),
                                          torch.minimum(p, logq.exp()).sum().item(), agree])
     return total, weight, sums
 

@@ -106,7 +106,8 @@ typedef struct tlt_hidden_sink {
   void *context;
   int n_taps;
   int taps[TLT_MAX_TAPS];
-  /* rows [n], each once, and only rows that belong to a prompt or an answer; data: n rows of `width` elements, element_size 4 (fp32) or 2 (bf16), stride in
+  /* rows [n], each once, and only rows that belong to a prompt or an answer; data: n rows of
+   * `width` elements, element_size 4 (fp32) or 2 (bf16), stride in
    * elements. Called from the thread that steps the engine. */
   void (*put)(void *context, int tap, int n, const tlt_hidden_row *rows, const void *data,
               size_t element_size, int width, size_t stride);

@@ -245,9 +245,11 @@ static tlt_status train_epoch(job *j, step_state *st, int64_t epoch_tokens, tlt_
   while (st->tokens < end) {
     if (!tlt_replay_draw(j->replay, j->train.micro_tokens, j->o->record.temperature, &m)) break;
     tlt_status s = tlt_drafter_trainer_accumulate(j->trainer, &m, &st->stats, err);
-    st->tokens += m.cu[m.n_samples];
-    st->pending += m.cu[m.n_samples];
-    if (s == TLT_OK && st->pending >= j->o->step_tokens && st->tokens < end)
+    int tokens = m.cu[m.n_samples];
+    st->tokens += tokens;
+    st->pending += tokens;
+    bool full = st->pending + tokens / 2 > j->o->step_tokens; /* nearer than one more would be */
+    if (s == TLT_OK && full && st->tokens < end)
       s = finish_step(j, st, false, err);
     if (s != TLT_OK) return s;
     if (j->stop && j->stop->stop) return stopped(j, err);

@@ -189,7 +189,9 @@ static tlt_status run(generate_args *a, tlt_err *err) {
 }
 
 static int generate_main(int argc, char **argv) {
-  generate_args a = {.draft = "auto", .o = {.n = 1, .max_tokens = 256, .batch = 32, .temperature = 1, .top_p = 1}};
+  generate_args a = {
+      .draft = "auto",
+      .o = {.n = 1, .max_tokens = 256, .batch = 32, .temperature = 1, .top_p = 1}};
   const tlt_arg table[] = {
       {"model", TLT_ARG_TEXT, &a.model, 0, 0, "DIR", "Hugging Face model directory"},
       {"prompt", TLT_ARG_TEXT, &a.prompt, 0, 0, "TEXT", "one prompt"},
