@@ -100,11 +100,6 @@ class Drafter:
         return x + w["layers.0.mlp.down_proj.weight"] @ m
 
 
-def rounded(x, c):
-    """The rounding that memory of the path gives."""
-    return x.to(torch.bfloat16).double() if c["numerics"] != "portable" else x
-
-
 def losses(c, w, tokens, hidden, embed, head):
     """Total loss (unnormalised), its weight, sums [unroll][6]."""
     drafter = Drafter(c, w)
@@ -132,8 +127,9 @@ def losses(c, w, tokens, hidden, embed, head):
                 total = total + c["decay"] ** j * (c["w_hidden"] * smooth + c["w_token"] * cross)
                 weight += c["decay"] ** j
                 agree = float(p.argmax() == logq.argmax())
-                sums[j] += torch.tensor([1, smooth.item(), cross.item(), torch.special.entr(p).sum().item(),
-                                         torch.minimum(p, logq.exp()).sum().item(), agree])
+                row = [torch.special.entr(p).sum(), torch.minimum(p, logq.exp()).sum()]
+                sums[j] += torch.tensor([1, smooth.item(), cross.item(), *(x.item() for x in row),
+                                         agree])
     return total, weight, sums
 
 
