@@ -35,7 +35,8 @@ typedef struct bench {
   tlt_err *err;
 } bench;
 
-/* ---- sides ------------------------------------------------------------------------------------- */
+/* ---- sides -------------------------------------------------------------------------------------
+ */
 
 static void close_side(side *s) {
   tlt_engine_free(s->engine);
@@ -47,12 +48,12 @@ static tlt_status open_side(bench *b, tlt_draft_kind draft, const char *policy, 
   tlt_model_info info;
   tlt_model_info_get(b->m, &info);
   int positions = info.max_positions < POSITIONS ? info.max_positions : POSITIONS;
-  *s = (side){.o = {.draft = draft,
-                    .drafter = draft == TLT_DRAFT_EAGLE || draft == TLT_DRAFT_AUTO ? b->o->drafter
-                                                                                   : NULL,
-                    .batch = b->batch,
-                    .max_positions = positions,
-                    .seed = b->o->seed}};
+  *s = (side){
+      .o = {.draft = draft,
+            .drafter = draft == TLT_DRAFT_EAGLE || draft == TLT_DRAFT_AUTO ? b->o->drafter : NULL,
+            .batch = b->batch,
+            .max_positions = positions,
+            .seed = b->o->seed}};
   snprintf(s->policy, sizeof s->policy, "%s", policy ? policy : "planner");
   s->o.policy = s->policy;
   if (b->text == TLT_TEXT_HOSTILE) s->o.drafter = NULL;
@@ -70,7 +71,8 @@ static tlt_status open_side(bench *b, tlt_draft_kind draft, const char *policy, 
   return st == TLT_OK ? tlt_spec_attach(s->spec, s->engine, b->err) : st;
 }
 
-/* ---- rounds ------------------------------------------------------------------------------------ */
+/* ---- rounds ------------------------------------------------------------------------------------
+ */
 
 static void count_sample(void *context, const tlt_sample *s) {
   ((bench *)context)->tokens += s->n_tokens;
@@ -108,7 +110,8 @@ static tlt_status next_round(bench *b) {
   return tlt_bench_texts_fill(&b->texts, b->text, b->rollout, answers(b), b->err);
 }
 
-/* ---- comparing --------------------------------------------------------------------------------- */
+/* ---- comparing ---------------------------------------------------------------------------------
+ */
 
 /* Two-sided 95 % quantiles of Student's t for 1 .. 30 degrees of freedom. */
 static double student(int degrees) {
@@ -157,10 +160,12 @@ static tlt_status compare(bench *b, side *a, side *against, tlt_bench_cell *c) {
 }
 
 static tlt_bench_cell cell_of(const bench *b) {
-  return (tlt_bench_cell){.text = tlt_bench_text_name(b->text), .batch = b->batch, .against = "off"};
+  return (tlt_bench_cell){
+      .text = tlt_bench_text_name(b->text), .batch = b->batch, .against = "off"};
 }
 
-/* ---- the best fixed setting -------------------------------------------------------------------- */
+/* ---- the best fixed setting --------------------------------------------------------------------
+ */
 
 typedef struct fixed {
   tlt_draft_kind draft;
@@ -211,7 +216,8 @@ static const char *draft_name(tlt_draft_kind d) {
 }
 
 static tlt_status against_fixed(bench *b, side *mine, side *off,
-                                void (*put)(void *context, const tlt_bench_cell *c), void *context) {
+                                void (*put)(void *context, const tlt_bench_cell *c),
+                                void *context) {
   fixed f[SIDES_MAX + 40];
   int n = list_fixed(b, f);
   tlt_status st = TLT_OK;
@@ -229,7 +235,8 @@ static tlt_status against_fixed(bench *b, side *mine, side *off,
   return st;
 }
 
-/* ---- all cells --------------------------------------------------------------------------------- */
+/* ---- all cells ---------------------------------------------------------------------------------
+ */
 
 static tlt_status run_cell(bench *b, void (*put)(void *context, const tlt_bench_cell *c),
                            void *context) {

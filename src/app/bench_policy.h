@@ -1,9 +1,9 @@
 /* Figures of `tlt bench policy`: a speculation setting against none, or against all fixed ones.
  *
- * Both sides of a pair generate the very same tokens (speculation changes none), so a ratio of times
- * is a ratio of speeds. Sides alternate; every round has new prompts and new noise; the speculator
- * lives through all rounds of a cell, as it does in a training run, and one round before them warms it
- * up. Intervals are those of the mean log ratio over pairs (Student's t, 95 %). */
+ * Both sides of a pair generate the very same tokens (speculation changes none), so a ratio of
+ * times is a ratio of speeds. Sides alternate; every round has new prompts and new noise; the
+ * speculator lives through all rounds of a cell, as it does in a training run, and one round before
+ * them warms it up. Intervals are those of the mean log ratio over pairs (Student's t, 95 %). */
 #ifndef TLT_APP_BENCH_POLICY_H
 #define TLT_APP_BENCH_POLICY_H
 

@@ -60,19 +60,22 @@ static void keep(tlt_bench_prompt *p, const int32_t *ids, size_t n) {
   memcpy(p->token, ids, (size_t)p->n * sizeof *ids);
 }
 
-static tlt_status fill_task(tlt_bench_texts *b, uint32_t number, tlt_bench_prompt *p, tlt_err *err) {
+static tlt_status fill_task(tlt_bench_texts *b, uint32_t number, tlt_bench_prompt *p,
+                            tlt_err *err) {
   tlt_problem problem;
   int32_t *ids = NULL;
   size_t n = 0;
   tlt_status s = tlt_task_make(b->task, number, b->room, &problem, err);
   if (s == TLT_OK)
-    s = tlt_tokenizer_encode(b->tokenizer, problem.prompt, strlen(problem.prompt), false, &ids, &n, err);
+    s = tlt_tokenizer_encode(b->tokenizer, problem.prompt, strlen(problem.prompt), false, &ids, &n,
+                             err);
   if (s == TLT_OK) keep(p, ids, n);
   tlt_free(ids);
   return s;
 }
 
-static tlt_status fill_chat(tlt_bench_texts *b, uint32_t number, tlt_bench_prompt *p, tlt_err *err) {
+static tlt_status fill_chat(tlt_bench_texts *b, uint32_t number, tlt_bench_prompt *p,
+                            tlt_err *err) {
   const char *text = questions[number % QUESTIONS];
   tlt_message message = {.role = "user", .content = text};
   int32_t *ids = NULL;
@@ -90,8 +93,8 @@ static void fill_random(const tlt_bench_texts *b, uint32_t number, int distinct,
   tlt_stream s = tlt_stream_open(number, TLT_PURPOSE_TASK, 1, 0, 0);
   p->n = n;
   for (int i = 0; i < n; i++)
-    p->token[i] = i < distinct ? (int32_t)tlt_stream_below(&s, (uint32_t)b->vocab)
-                               : p->token[i - distinct];
+    p->token[i] =
+        i < distinct ? (int32_t)tlt_stream_below(&s, (uint32_t)b->vocab) : p->token[i - distinct];
 }
 
 tlt_status tlt_bench_texts_fill(tlt_bench_texts *b, tlt_bench_text kind, uint32_t first, int n,
@@ -108,7 +111,8 @@ tlt_status tlt_bench_texts_fill(tlt_bench_texts *b, tlt_bench_text kind, uint32_
   return s;
 }
 
-/* ---- the hostile drafter ----------------------------------------------------------------------- */
+/* ---- the hostile drafter -----------------------------------------------------------------------
+ */
 
 static void hostile_grow(void *context, const tlt_spec_seq *seq, int n, tlt_grow *node, int k) {
   int vocab = ((const tlt_model *)context)->weights->config.vocab;
@@ -117,10 +121,10 @@ static void hostile_grow(void *context, const tlt_spec_seq *seq, int n, tlt_grow
     uint32_t at = (uint32_t)(node[i].position * 31 + node[i].node * 7 + q->tokens[q->n_tokens - 1]);
     node[i].n = k;
     for (int c = 0; c < k; c++)
-      node[i].candidate[c] = (tlt_candidate){
-          .token = (int32_t)((at * 2654435761u + (uint32_t)c) % (uint32_t)vocab),
-          .score = 100.0f - (float)c,
-          .gap = 50};
+      node[i].candidate[c] =
+          (tlt_candidate){.token = (int32_t)((at * 2654435761u + (uint32_t)c) % (uint32_t)vocab),
+                          .score = 100.0f - (float)c,
+                          .gap = 50};
   }
 }
 

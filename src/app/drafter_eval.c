@@ -44,7 +44,8 @@ static tlt_status open_parts(job *j, tlt_err *err) {
   return tlt_replay_create(&ro, &j->replay, err);
 }
 
-/* ---- distributions ----------------------------------------------------------------------------- */
+/* ---- distributions -----------------------------------------------------------------------------
+ */
 
 static void count_hot(job *j) {
   int64_t hot = 0;
@@ -64,14 +65,15 @@ static tlt_status match(job *j, tlt_err *err) {
   o.unroll = 1;
   o.eval_unroll = j->out->unroll = j->o->unroll;
   tlt_status s = tlt_drafter_trainer_create(j->drafter, m->kernels, m->pool, &o, &trainer, err);
-  while (s == TLT_OK && tlt_replay_held(j->replay, &cursor, o.micro_tokens, j->o->record.temperature,
-                                        &micro))
+  while (s == TLT_OK &&
+         tlt_replay_held(j->replay, &cursor, o.micro_tokens, j->o->record.temperature, &micro))
     s = tlt_drafter_trainer_evaluate(trainer, &micro, &j->out->match, err);
   if (s == TLT_OK) tlt_drafter_trainer_free(trainer);
   return s;
 }
 
-/* ---- speculation ------------------------------------------------------------------------------- */
+/* ---- speculation -------------------------------------------------------------------------------
+ */
 
 static tlt_status keep_logprobs(void *context, const tlt_generated *g, tlt_err *err) {
   job *j = context;
@@ -96,7 +98,8 @@ static tlt_status speculate(job *j, tlt_err *err) {
   tlt_status s = tlt_generate(j->model, j->tokenizer, &j->prompts, &go, &hooks, &stats, err);
   if (s != TLT_OK) return s;
   if (stats.tokens != j->record.tokens)
-    return tlt_fail(err, TLT_EINTERNAL, "drafter eval: got %lld tokens with speculation, %lld without",
+    return tlt_fail(err, TLT_EINTERNAL,
+                    "drafter eval: got %lld tokens with speculation, %lld without",
                     (long long)stats.tokens, (long long)j->record.tokens);
   j->out->nll = -j->logprob / (double)stats.tokens;
   j->out->spec = stats.spec;
@@ -114,8 +117,8 @@ tlt_status tlt_drafter_eval(const tlt_drafter_eval_options *o, tlt_record_progre
   *out = (tlt_drafter_eval_report){0};
   tlt_status s = open_parts(&j, err);
   if (s == TLT_OK)
-    s = tlt_draft_record_run(j.model, j.tokenizer, &j.prompts, &r, progress, context, stop, j.replay,
-                             &j.record, err);
+    s = tlt_draft_record_run(j.model, j.tokenizer, &j.prompts, &r, progress, context, stop,
+                             j.replay, &j.record, err);
   if (s == TLT_OK) {
     out->answers = j.record.answers;
     out->tokens = j.record.tokens;

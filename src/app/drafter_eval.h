@@ -1,10 +1,10 @@
 /* The job behind `tlt drafter eval`: what a learned drafter is worth on a target.
  *
  * Two passes over the same prompts. The first records the target's answers with their hidden states
- * and compares the two distributions at every place (sum of min(p, q), the most that one exact draft
- * can be accepted; p of argmax q, what an uncoupled argmax draft would get). The second generates the
- * same answers with speculation and counts what was accepted, and how right the planner's
- * probabilities were. */
+ * and compares the two distributions at every place (sum of min(p, q), the most that one exact
+ * draft can be accepted; p of argmax q, what an uncoupled argmax draft would get). The second
+ * generates the same answers with speculation and counts what was accepted, and how right the
+ * planner's probabilities were. */
 #ifndef TLT_APP_DRAFTER_EVAL_H
 #define TLT_APP_DRAFTER_EVAL_H
 

@@ -92,8 +92,8 @@ static tlt_status run(policy_args *a, tlt_err *err) {
   tlt_status s = tlt_tokenizer_open(a->model, &t, err);
   if (s == TLT_OK) s = tlt_model_open(a->model, &mo, &m, err);
   if (s == TLT_OK && !a->json)
-    printf("%-11s %5s  %-16s %7s  %-16s %10s %12s\n", "text", "batch", "against", "speed",
-           "95 %", "accepted", "tokens/s");
+    printf("%-11s %5s  %-16s %7s  %-16s %10s %12s\n", "text", "batch", "against", "speed", "95 %",
+           "accepted", "tokens/s");
   if (s == TLT_OK) s = tlt_bench_policy(m, t, &a->o, put_cell, a, err);
   tlt_model_close(m);
   tlt_tokenizer_close(t);
@@ -118,7 +118,8 @@ int tlt_bench_policy_main(int argc, char **argv) {
        "sequences decoded at once (1,2,4,8,16,32,64)"},
       {"texts", TLT_ARG_TEXT, &a.texts, 0, 0, "LIST",
        "of task, chat, random, repetitive, hostile (all)"},
-      {"task", TLT_ARG_TEXT, &a.o.task, 0, 0, "NAME", "generator of the task's prompts (countdown)"},
+      {"task", TLT_ARG_TEXT, &a.o.task, 0, 0, "NAME",
+       "generator of the task's prompts (countdown)"},
       {"pairs", TLT_ARG_INT, &a.o.pairs, 2, TLT_BENCH_PAIRS_MAX, "N", "interleaved pairs (9)"},
       {"max-tokens", TLT_ARG_INT, &a.o.max_tokens, 1, 4096, "N", "per answer (256)"},
       {"temperature", TLT_ARG_NUMBER, &a.o.temperature, 0, 100, "T", "of sampling (1)"},

@@ -36,7 +36,9 @@ static double drafted_length(const tlt_spec_stats *s) {
 }
 
 static void print_depths(const tlt_drafter_eval_report *r) {
-  printf("\nby depth               1      2      3      4      5      6      7      8\n  accepted      ");
+  printf(
+      "\nby depth               1      2      3      4      5      6      7      8\n  accepted     "
+      " ");
   for (int d = 0; d < 8; d++) {
     int64_t tried;
     double rate = accepted_at(&r->spec, d, &tried);

@@ -99,7 +99,8 @@ static void print_stats(const generate_args *a, const tlt_generate_stats *s,
     fprintf(stderr, "%lld samples, %lld tokens in %.2f s: %.1f tokens/s (%s, %d threads)\n",
             (long long)s->samples, (long long)s->tokens, s->seconds, rate, i->numerics, i->threads);
     if (a->o.draft != TLT_DRAFT_OFF && s->spec.drafted_steps)
-      fprintf(stderr, "speculation: %.2f tokens per step and sequence, %.0f %% of drafts accepted\n",
+      fprintf(stderr,
+              "speculation: %.2f tokens per step and sequence, %.0f %% of drafts accepted\n",
               tlt_spec_accept_length(&s->spec),
               100.0 * (double)tlt_spec_total(s->spec.accepted) /
                   (double)tlt_spec_total(s->spec.drafted));
@@ -189,9 +190,8 @@ static tlt_status run(generate_args *a, tlt_err *err) {
 }
 
 static int generate_main(int argc, char **argv) {
-  generate_args a = {
-      .draft = "auto",
-      .o = {.n = 1, .max_tokens = 256, .batch = 32, .temperature = 1, .top_p = 1}};
+  generate_args a = {.draft = "auto",
+                     .o = {.n = 1, .max_tokens = 256, .batch = 32, .temperature = 1, .top_p = 1}};
   const tlt_arg table[] = {
       {"model", TLT_ARG_TEXT, &a.model, 0, 0, "DIR", "Hugging Face model directory"},
       {"prompt", TLT_ARG_TEXT, &a.prompt, 0, 0, "TEXT", "one prompt"},

@@ -51,7 +51,8 @@ bool tlt_strategy_parse(const char *text, size_t n, tlt_strategy *out) {
   return field == 3;
 }
 
-/* ---- windows ----------------------------------------------------------------------------------- */
+/* ---- windows -----------------------------------------------------------------------------------
+ */
 
 /* First place in ascending v [n] whose value is not below x. */
 static int place(const float *v, int n, float x) {
@@ -87,7 +88,8 @@ static double trimmed_mean(const window *w) {
   return sum / (w->n - 2 * cut);
 }
 
-/* ---- choice ------------------------------------------------------------------------------------ */
+/* ---- choice ------------------------------------------------------------------------------------
+ */
 
 static int group_of(int sequences) {
   if (sequences < 32) return sequences > 0 ? sequences - 1 : 0;
@@ -111,8 +113,7 @@ static void fill_buckets(tlt_bandit *b) {
       order[j] = order[j - 1];
     order[j] = i;
   }
-  for (int i = 0; i < b->n; i++)
-    b->bucket[order[i]] = b->n < BUCKETS ? i : i * BUCKETS / b->n;
+  for (int i = 0; i < b->n; i++) b->bucket[order[i]] = b->n < BUCKETS ? i : i * BUCKETS / b->n;
   if (b->n < BUCKETS) /* too few for all: everybody is everywhere */
     for (int i = 0; i < b->n; i++) b->bucket[i] = -1;
 }

@@ -1,8 +1,8 @@
 /* How likely a draft edge is to be accepted, given what is known of it and that its parent was.
  *
- * Counts of (tried, accepted) in cells of source, rank, depth, gap and match length, each cell backed
- * off to a coarser one: p = (accepted + M p_coarser) / (tried + M). Old observations fade, since the
- * target and the drafter change. */
+ * Counts of (tried, accepted) in cells of source, rank, depth, gap and match length, each cell
+ * backed off to a coarser one: p = (accepted + M p_coarser) / (tried + M). Old observations fade,
+ * since the target and the drafter change. */
 #ifndef TLT_PLAN_CALIBRATION_H
 #define TLT_PLAN_CALIBRATION_H
 

@@ -2,12 +2,12 @@
 
 #include <math.h>
 
-static const int knot[TLT_COST_KNOTS] = {1,  2,  4,  6,  8,  10, 12,  14,  16,  20,  24,  32,
+static const int knot[TLT_COST_KNOTS] = {1,  2,  4,  6,  8,  10,  12,  14,  16,  20,  24,  32,
                                          40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512, 1024};
 
-#define SCALE_RATE 0.25  /* of the newest step in the scale */
-#define SHAPE_RATE 0.03  /* of the newest residual in a shape value, when it is well known */
-#define SHAPE_FIRST 0.5  /* and divided by the observations of a new one */
+#define SCALE_RATE 0.25 /* of the newest step in the scale */
+#define SHAPE_RATE 0.03 /* of the newest residual in a shape value, when it is well known */
+#define SHAPE_FIRST 0.5 /* and divided by the observations of a new one */
 #define OUTLIER 2.0     /* times what is expected */
 enum { SEEN_CAP = 1 << 20, FIRST_STEPS = 4 };
 

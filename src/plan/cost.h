@@ -2,10 +2,10 @@
  *
  *   cost(rows, context) = scale * (shape(rows) + kappa * rows * context)   microseconds
  *
- * shape is piecewise linear over fixed knots and starts from a guess; scale follows the machine as it
- * is now (other load, clock), quickly and for all row counts at once; a shape value moves slowly and
- * only relative to the scale, so that slow and fast moments do not look like cheap and dear rows.
- * Knots above the largest number of rows ever seen move with the highest that was seen. */
+ * shape is piecewise linear over fixed knots and starts from a guess; scale follows the machine as
+ * it is now (other load, clock), quickly and for all row counts at once; a shape value moves slowly
+ * and only relative to the scale, so that slow and fast moments do not look like cheap and dear
+ * rows. Knots above the largest number of rows ever seen move with the highest that was seen. */
 #ifndef TLT_PLAN_COST_H
 #define TLT_PLAN_COST_H
 
@@ -23,9 +23,9 @@ typedef struct tlt_cost {
  * attending to one key, relative to a step of one row. */
 void tlt_cost_init(tlt_cost *c, double knee, double kappa);
 
-/* A step of so many rows with `context` keys per row on average took us microseconds. Values that are
- * not positive and finite are ignored. A time far beyond what is expected counts as at most twice
- * that: the machine was away. */
+/* A step of so many rows with `context` keys per row on average took us microseconds. Values that
+ * are not positive and finite are ignored. A time far beyond what is expected counts as at most
+ * twice that: the machine was away. */
 void tlt_cost_observe(tlt_cost *c, int rows, double context, double us);
 
 /* Expected microseconds; 0 before the first observation. rows >= 0 (0 rows cost nothing). */

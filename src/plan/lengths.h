@@ -1,6 +1,6 @@
 /* How long answers will get, from those that are finished: lengths are long-tailed, so a sequence
- * that is already long is expected to go on for longer than a young one, and the longest decide when
- * a rollout ends. */
+ * that is already long is expected to go on for longer than a young one, and the longest decide
+ * when a rollout ends. */
 #ifndef TLT_PLAN_LENGTHS_H
 #define TLT_PLAN_LENGTHS_H
 

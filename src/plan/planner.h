@@ -1,11 +1,11 @@
 /* How much to speculate in a step: decisions only, no tensors.
  *
  * The aim is the best rate (expected tokens per microsecond), where a sequence counts with its
- * weight. With n sequences a step without drafts makes `weight` tokens in cost(rows). A node adds its
- * path probability and a row. Since a cost curve has flat stretches (verifying 12 rows costs hardly
- * more than one), the nodes are taken best first and the number of them is the one with the best
- * rate over all numbers, not the first at which the next node does not pay. No node is the plan
- * "off": there is no mode switch. What drafting and planning took counts in the rate. */
+ * weight. With n sequences a step without drafts makes `weight` tokens in cost(rows). A node adds
+ * its path probability and a row. Since a cost curve has flat stretches (verifying 12 rows costs
+ * hardly more than one), the nodes are taken best first and the number of them is the one with the
+ * best rate over all numbers, not the first at which the next node does not pay. No node is the
+ * plan "off": there is no mode switch. What drafting and planning took counts in the rate. */
 #ifndef TLT_PLAN_PLANNER_H
 #define TLT_PLAN_PLANNER_H
 
@@ -33,15 +33,16 @@ int tlt_plan_take(const tlt_plan_step *s, int n, const float *gain);
 double tlt_plan_threshold(const tlt_plan_step *s, int room);
 
 /* Does another level of drafting pay? Looks ahead up to `levels` levels, since a level also opens
- * those behind it. frontier: sum of weighted path probabilities of the nodes that would be extended;
- * nodes: how many; accept: expected acceptance of an edge; level_us: price of drafting one level;
- * taken, gain: nodes in the tree so far and their sum. */
+ * those behind it. frontier: sum of weighted path probabilities of the nodes that would be
+ * extended; nodes: how many; accept: expected acceptance of an edge; level_us: price of drafting
+ * one level; taken, gain: nodes in the tree so far and their sum. */
 bool tlt_plan_deepen(const tlt_plan_step *s, int taken, double gain, int nodes, double frontier,
                      double accept, double level_us, int levels);
 
 /* ---- when to look again ---------------------------------------------------------------------- */
 
-/* Planning itself costs. After plans that came out empty, later steps are not even planned: 1, 2, 4,
+/* Planning itself costs. After plans that came out empty, later steps are not even planned: 1, 2,
+ * 4,
  * ... up to TLT_PAUSE_MOST of them, until a plan pays or the number of sequences falls. */
 enum { TLT_PAUSE_MOST = 256 };
 typedef struct tlt_pause {
@@ -54,8 +55,8 @@ bool tlt_pause_step(tlt_pause *p, int rows);
 /* The plan of this step paid (took nodes) or not. */
 void tlt_pause_result(tlt_pause *p, int rows, bool paid);
 
-/* Whether to measure a step without drafts now, so that its price stays known: after 8, 16, ... up to
- * TLT_PROBE_MOST steps with drafts. */
+/* Whether to measure a step without drafts now, so that its price stays known: after 8, 16, ... up
+ * to TLT_PROBE_MOST steps with drafts. */
 enum { TLT_PROBE_MOST = 256 };
 typedef struct tlt_probe {
   int since, length;

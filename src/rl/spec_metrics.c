@@ -3,16 +3,15 @@
 #include "rl/step_metrics.h"
 
 /* Keys by source and depth; a key must outlive the sink's call. */
-#define KEYS(what, source)                                                                   \
-  {                                                                                          \
-    "spec/" what "/" source "/1", "spec/" what "/" source "/2", "spec/" what "/" source "/3", \
-        "spec/" what "/" source "/4", "spec/" what "/" source "/5",                          \
-        "spec/" what "/" source "/6", "spec/" what "/" source "/7",                          \
-        "spec/" what "/" source "/8", "spec/" what "/" source "/9",                          \
-        "spec/" what "/" source "/10", "spec/" what "/" source "/11",                        \
-        "spec/" what "/" source "/12", "spec/" what "/" source "/13",                        \
-        "spec/" what "/" source "/14", "spec/" what "/" source "/15",                        \
-        "spec/" what "/" source "/16+"                                                       \
+#define KEYS(what, source)                                                                        \
+  {                                                                                               \
+    "spec/" what "/" source "/1", "spec/" what "/" source "/2", "spec/" what "/" source "/3",     \
+        "spec/" what "/" source "/4", "spec/" what "/" source "/5", "spec/" what "/" source "/6", \
+        "spec/" what "/" source "/7", "spec/" what "/" source "/8", "spec/" what "/" source "/9", \
+        "spec/" what "/" source "/10", "spec/" what "/" source "/11",                             \
+        "spec/" what "/" source "/12", "spec/" what "/" source "/13",                             \
+        "spec/" what "/" source "/14", "spec/" what "/" source "/15",                             \
+        "spec/" what "/" source "/16+"                                                            \
   }
 
 typedef const char *const key_table[TLT_EDGE_SOURCES][TLT_SPEC_DEPTHS];
@@ -44,9 +43,9 @@ void tlt_metrics_spec(tlt_metrics *m, const tlt_spec_stats *s) {
   double drafted = (double)tlt_spec_total(s->drafted), tried = (double)tlt_spec_total(s->tried);
   double accepted = (double)tlt_spec_total(s->accepted);
   tlt_metrics_real(m, "spec/accept_length", tlt_spec_accept_length(s));
-  tlt_metrics_real(m, "spec/accept_length_drafted",
-                   s->drafted_steps ? (double)s->drafted_step_tokens / (double)s->drafted_steps
-                                    : NAN);
+  tlt_metrics_real(
+      m, "spec/accept_length_drafted",
+      s->drafted_steps ? (double)s->drafted_step_tokens / (double)s->drafted_steps : NAN);
   tlt_metrics_real(m, "spec/accept_rate", drafted > 0 ? accepted / drafted : NAN);
   tlt_metrics_count(m, "spec/drafted", (int64_t)drafted);
   tlt_metrics_count(m, "spec/accepted", (int64_t)accepted);

@@ -24,7 +24,7 @@ typedef struct tlt_spec_source {
   tlt_cost level; /* us of one level, by nodes */
   tlt_cost start; /* us of begin and the first level, by sequences; catching up beyond the last step
                      is priced by catch_up */
-  double catch_up_us; /* per row */
+  double catch_up_us;       /* per row */
   float gaps[TLT_CAL_GAPS]; /* faded counts of the gaps of its best candidates */
   int idle, idle_most;      /* steps since it was last asked; when to try again unasked */
   tlt_spec_seq *seq;        /* [batch] sequences it began with in this step */
@@ -47,15 +47,15 @@ struct tlt_spec {
   /* the current step */
   int n;
   tlt_spec_seq *seq; /* [batch] as given, draft = tree[slot].grow */
-  int strategy;         /* of the bandit, -1: none */
+  int strategy;      /* of the bandit, -1: none */
   bool planned;
-  bool spoke; /* the last planned step had drafts */
-  int nodes;            /* in all drafts */
-  double propose_us;    /* of this step, drafting included */
-  int paused;           /* steps since the last planned one */
-  tlt_grow *grow;       /* [grow_room] */
-  int16_t *grow_node;   /* [grow_room] the same nodes by their place in the pool */
-  int *grow_seq;        /* [grow_room] */
+  bool spoke;               /* the last planned step had drafts */
+  int nodes;                /* in all drafts */
+  double propose_us;        /* of this step, drafting included */
+  int paused;               /* steps since the last planned one */
+  tlt_grow *grow;           /* [grow_room] */
+  int16_t *grow_node;       /* [grow_room] the same nodes by their place in the pool */
+  int *grow_seq;            /* [grow_room] */
   tlt_candidate *candidate; /* [grow_room][TLT_CANDIDATES] */
   int grow_room;
   tlt_ranked *front;  /* [grow_room] the planner's: nodes that may be extended */
@@ -71,9 +71,9 @@ void tlt_spec_plan(tlt_spec *s, int room, int prompt_rows);
 /* fixed_step.c: every sequence by one strategy. */
 void tlt_spec_fixed(tlt_spec *s, const tlt_strategy *how, int room);
 
-/* speculator.c: ask source i for at most k children of n nodes, named by grow[].seq and grow_node[] (a
- * pool node that was extended, or -1), and add them to the trees. The first call in a step must be for
- * roots: the source begins with their sequences, and later calls may only be about those. */
+/* speculator.c: ask source i for at most k children of n nodes, named by grow[].seq and grow_node[]
+ * (a pool node that was extended, or -1), and add them to the trees. The first call in a step must
+ * be for roots: the source begins with their sequences, and later calls may only be about those. */
 void tlt_spec_grow(tlt_spec *s, int i, int n, int k);
 /* Candidates of all trees, best first; returns how many. */
 int tlt_spec_rank(tlt_spec *s, float least);

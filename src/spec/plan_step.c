@@ -3,17 +3,18 @@
 #include "spec/internal.h"
 
 enum {
-  PRICED_STEPS = 3,   /* steps without drafts before the first plan: their price is the yardstick */
-  BRANCHES = 3,       /* nodes of one level and sequence that are extended */
-  CHILDREN = 3,       /* candidates asked for per node */
-  LOOK_AHEAD = 6,     /* levels */
-  TRY_FIRST = 16,     /* unused steps after which a source is tried unasked, at first and at most */
+  PRICED_STEPS = 3, /* steps without drafts before the first plan: their price is the yardstick */
+  BRANCHES = 3,     /* nodes of one level and sequence that are extended */
+  CHILDREN = 3,     /* candidates asked for per node */
+  LOOK_AHEAD = 6,   /* levels */
+  TRY_FIRST = 16,   /* unused steps after which a source is tried unasked, at first and at most */
   TRY_MOST = 512,
   MARGINAL_ROWS = 32, /* the flat stretch of a cost curve ends within so many rows */
 };
-#define TAIL 0.75f      /* share of the fullest step's sequences below which a rollout is in its tail */
-#define HOPELESS 0.98f  /* threshold from which on not even trying can pay */
-#define UNLUCKY 0.4f    /* sequences that a source serves this badly are left out */
+#define TAIL 0.75f /* share of the fullest step's sequences below which a rollout is in its tail \
+                    */
+#define HOPELESS 0.98f /* threshold from which on not even trying can pay */
+#define UNLUCKY 0.4f   /* sequences that a source serves this badly are left out */
 
 typedef struct plan {
   tlt_spec *s;
@@ -51,7 +52,8 @@ static void update_spent(plan *p) {
   p->step.spent_us = (tlt_now() - p->from) * 1e6;
 }
 
-/* ---- which nodes to extend --------------------------------------------------------------------- */
+/* ---- which nodes to extend ---------------------------------------------------------------------
+ */
 
 static void want(plan *p, int seq, int node) {
   if (p->n_front == p->s->grow_room) return;
@@ -89,8 +91,8 @@ static int choose_for(const plan *p, const tlt_spec_source *x) {
   for (int i = 0; i < p->n_front; i++) {
     int q = s->front[i].seq, node = s->front[i].node;
     const tlt_tree *t = &s->tree[s->seq[q].slot];
-    bool foreign = x->as == TLT_EDGE_SUFFIX && node >= 0 &&
-                   t->node[node].edge.source == TLT_EDGE_EAGLE;
+    bool foreign =
+        x->as == TLT_EDGE_SUFFIX && node >= 0 && t->node[node].edge.source == TLT_EDGE_EAGLE;
     bool unlucky = node < 0 && t->luck < UNLUCKY && s->n > 1;
     if (foreign || unlucky || (x->begun ? x->index[q] < 0 : node >= 0)) continue;
     s->grow[n].seq = q;
@@ -99,7 +101,8 @@ static int choose_for(const plan *p, const tlt_spec_source *x) {
   return n;
 }
 
-/* ---- does a level pay -------------------------------------------------------------------------- */
+/* ---- does a level pay --------------------------------------------------------------------------
+ */
 
 /* What catching up costs, spread over the steps that it serves. */
 static double catch_up_us(plan *p, tlt_spec_source *x, int n) {
@@ -152,7 +155,8 @@ static bool level_pays(plan *p, tlt_spec_source *x, int n, int depth) {
                          level_us, levels < LOOK_AHEAD ? levels : LOOK_AHEAD);
 }
 
-/* ---- trying what is not used ------------------------------------------------------------------- */
+/* ---- trying what is not used -------------------------------------------------------------------
+ */
 
 static bool try_due(const plan *p, tlt_spec_source *x) {
   if (x->idle_most == 0) x->idle_most = TRY_FIRST;
@@ -174,14 +178,16 @@ static int one_root(const plan *p, const tlt_spec_source *x) {
   return best >= 0;
 }
 
-/* Make sure that the best node of a tried source is verified, whatever it is thought to be worth. */
+/* Make sure that the best node of a tried source is verified, whatever it is thought to be worth.
+ */
 static void take_tried(plan *p, const tlt_spec_source *x) {
   tlt_spec *s = p->s;
   for (int q = 0; q < s->n && s->nodes < p->room; q++) {
     tlt_tree *t = &s->tree[s->seq[q].slot];
     if (x->index[q] < 0 || t->n_taken) continue;
     for (int i = 0; i < t->n; i++) {
-      if (t->node[i].parent >= 0 || t->node[i].edge.source != x->as || t->node[i].edge.rank) continue;
+      if (t->node[i].parent >= 0 || t->node[i].edge.source != x->as || t->node[i].edge.rank)
+        continue;
       t->node[i].taken = true;
       t->n_taken++;
       s->nodes++;
@@ -195,8 +201,8 @@ static void note_use(tlt_spec *s, tlt_spec_source *x, bool tried) {
   for (int q = 0; q < s->n && !used; q++) {
     const tlt_tree *t = &s->tree[s->seq[q].slot];
     for (int i = 0; i < t->n && !used; i++)
-      used = t->node[i].taken && (t->node[i].edge.source == x->as ||
-                                  t->node[i].edge.source == TLT_EDGE_BOTH);
+      used = t->node[i].taken &&
+             (t->node[i].edge.source == x->as || t->node[i].edge.source == TLT_EDGE_BOTH);
   }
   if (tried) {
     x->idle = 0;
@@ -209,7 +215,8 @@ static void note_use(tlt_spec *s, tlt_spec_source *x, bool tried) {
   }
 }
 
-/* ---- the step ---------------------------------------------------------------------------------- */
+/* ---- the step ----------------------------------------------------------------------------------
+ */
 
 static bool grow_level(plan *p, int depth, bool tried[TLT_SOURCES]) {
   tlt_spec *s = p->s;
@@ -241,7 +248,8 @@ void tlt_spec_plan(tlt_spec *s, int room, int prompt_rows) {
     s->spoke = false;
     return;
   }
-  p.step = (tlt_plan_step){.verify = &s->verify, .rows = s->n + prompt_rows, .context = mean_context(s)};
+  p.step =
+      (tlt_plan_step){.verify = &s->verify, .rows = s->n + prompt_rows, .context = mean_context(s)};
   set_weights(&p);
   int marginal = room < MARGINAL_ROWS ? room : MARGINAL_ROWS;
   p.least = (float)tlt_plan_threshold(&p.step, marginal);

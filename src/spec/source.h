@@ -48,8 +48,8 @@ typedef struct tlt_source {
   /* Drafting starts for these sequences; drafts are empty. The array stays valid until the step is
    * verified and draft fills up between calls of grow. */
   void (*begin)(void *context, int n, const tlt_spec_seq *seq);
-  /* Fill candidates of n nodes, at most k each; noise by seed. NULL-safe against nodes it never saw:
-   * then n = 0. A broken source fills nothing and says why in `failed`. */
+  /* Fill candidates of n nodes, at most k each; noise by seed. NULL-safe against nodes it never
+   * saw: then n = 0. A broken source fills nothing and says why in `failed`. */
   void (*grow)(void *context, const tlt_spec_seq *seq, int n, tlt_grow *node, int k);
   /* Tokens that `begin` would first have to catch up on for this sequence (rows), for the planner's
    * price; NULL: none. */

@@ -15,15 +15,17 @@ enum {
   FIXED_ROWS = 2048,  /* under a fixed strategy */
   EAGLE_ROWS = 512,   /* rows of one pass of the drafter */
   DEPTH_DEFAULT = 12,
-  KNEE_MEMORY = 12,   /* rows up to which a step of a model that does not fit in cache costs the same */
-  KNEE_CACHE = 3,     /* and of one that does */
+  KNEE_MEMORY =
+      12,         /* rows up to which a step of a model that does not fit in cache costs the same */
+  KNEE_CACHE = 3, /* and of one that does */
   HISTORY_MB = 64,
 };
 #define CACHE_BYTES (16u << 20)
 #define ATTENTION_SLOWNESS 4.0 /* of attention against matrix products, per operation */
 #define GAP_KEEP 0.998f
 
-/* ---- sources ----------------------------------------------------------------------------------- */
+/* ---- sources -----------------------------------------------------------------------------------
+ */
 
 static void drop_if_failed(tlt_spec_source *x) {
   const char *why = x->alive && x->source.failed ? x->source.failed(x->source.context) : NULL;
@@ -114,7 +116,8 @@ void tlt_spec_grow(tlt_spec *s, int i, int n, int k) {
   drop_if_failed(x);
 }
 
-/* ---- choosing among all candidates ------------------------------------------------------------- */
+/* ---- choosing among all candidates -------------------------------------------------------------
+ */
 
 static bool before(const tlt_ranked *a, const tlt_ranked *b) {
   if (a->gain != b->gain) return a->gain > b->gain;
@@ -168,9 +171,10 @@ void tlt_spec_take(tlt_spec *s, int n, int most, int most_each) {
   }
 }
 
-/* ---- callbacks of the engine ------------------------------------------------------------------- */
+/* ---- callbacks of the engine -------------------------------------------------------------------
+ */
 
-#define EACH_SOURCE(s, x)                                                        \
+#define EACH_SOURCE(s, x)                                                       \
   for (tlt_spec_source *x = (s)->source; x < (s)->source + (s)->n_sources; x++) \
     if (x->alive)
 
@@ -273,7 +277,8 @@ static void on_verified(void *context, const tlt_spec_step *step) {
   s->stats.observe_seconds += tlt_now() - from;
 }
 
-/* ---- creation ---------------------------------------------------------------------------------- */
+/* ---- creation ----------------------------------------------------------------------------------
+ */
 
 static tlt_status parse_policy(const char *policy, int *kind, tlt_strategy *fixed, tlt_err *err) {
   static const char *const name[] = {"beg-mab", "eg", "ucb1"};
@@ -285,7 +290,8 @@ static tlt_status parse_policy(const char *policy, int *kind, tlt_strategy *fixe
       return TLT_OK;
     }
   *kind = TLT_BANDIT_FIXED;
-  if (strncmp(policy, "fixed:", 6) == 0 && tlt_strategy_parse(policy + 6, strlen(policy + 6), fixed))
+  if (strncmp(policy, "fixed:", 6) == 0 &&
+      tlt_strategy_parse(policy + 6, strlen(policy + 6), fixed))
     return TLT_OK;
   return tlt_fail(err, TLT_EUSAGE,
                   "policy: got \"%s\", expected planner, beg-mab, eg, ucb1 or "
@@ -318,7 +324,8 @@ int tlt_spec_draft_rows(const tlt_spec_options *o) {
   int kind;
   tlt_strategy fixed = {0};
   tlt_err ignored;
-  if (o->draft == TLT_DRAFT_OFF || parse_policy(o->policy, &kind, &fixed, &ignored) != TLT_OK) return 0;
+  if (o->draft == TLT_DRAFT_OFF || parse_policy(o->policy, &kind, &fixed, &ignored) != TLT_OK)
+    return 0;
   int64_t rows = (int64_t)o->batch * TLT_DRAFT_MAX;
   int most = kind < 0 ? PLANNED_ROWS : FIXED_ROWS;
   if (kind == TLT_BANDIT_FIXED) rows = (int64_t)o->batch * (fixed.verify - 1);
@@ -381,8 +388,8 @@ static tlt_status allocate(tlt_spec *s, tlt_err *err) {
   s->candidate = tlt_calloc((size_t)s->grow_room * TLT_CANDIDATES, sizeof *s->candidate);
   s->ranked = tlt_calloc((size_t)s->ranked_room, sizeof *s->ranked);
   s->gain = tlt_calloc((size_t)s->ranked_room, sizeof *s->gain);
-  if (!s->tree || !s->seq || !s->grow_node || !s->front || !s->grow_seq || !s->grow || !s->candidate ||
-      !s->ranked || !s->gain)
+  if (!s->tree || !s->seq || !s->grow_node || !s->front || !s->grow_seq || !s->grow ||
+      !s->candidate || !s->ranked || !s->gain)
     return tlt_fail_nomem(err, "speculation", batch * sizeof *s->tree);
   return TLT_OK;
 }

@@ -38,14 +38,14 @@ typedef struct tlt_spec_stats {
   int64_t drafted[TLT_EDGE_SOURCES][TLT_SPEC_DEPTHS];  /* nodes verified */
   int64_t tried[TLT_EDGE_SOURCES][TLT_SPEC_DEPTHS];    /* of these, behind an accepted parent */
   int64_t accepted[TLT_EDGE_SOURCES][TLT_SPEC_DEPTHS]; /* of these, accepted */
-  int64_t plan_nodes[TLT_DRAFT_MAX + 1]; /* sequences by nodes verified for them */
+  int64_t plan_nodes[TLT_DRAFT_MAX + 1];               /* sequences by nodes verified for them */
   double expected, brier; /* sums over tried edges of p and (p - accepted)^2: calibration */
   int64_t bin_tried[10], bin_accepted[10]; /* tried edges by tenths of p */
   double bin_expected[10];
-  double plan_seconds;                  /* policy, tree building, everything not below */
-  double draft_seconds[TLT_SOURCES];    /* inside the sources */
-  double observe_seconds;               /* bookkeeping after steps */
-  double verify_seconds;                /* forward and draws */
+  double plan_seconds;               /* policy, tree building, everything not below */
+  double draft_seconds[TLT_SOURCES]; /* inside the sources */
+  double observe_seconds;            /* bookkeeping after steps */
+  double verify_seconds;             /* forward and draws */
 } tlt_spec_stats;
 
 typedef struct tlt_spec tlt_spec;

@@ -16,7 +16,8 @@ static void count_edge(tlt_spec_stats *st, const tlt_tree_node *n, bool accepted
   st->bin_expected[tenth] += p;
 }
 
-/* Children of an accepted node that ended the answer were not drawn for: neither right nor wrong. */
+/* Children of an accepted node that ended the answer were not drawn for: neither right nor wrong.
+ */
 static void count_edges(tlt_spec *s, const tlt_spec_result *r) {
   const tlt_tree *t = &s->tree[r->slot];
   bool on_path[TLT_DRAFT_MAX] = {false};

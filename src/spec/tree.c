@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#define LUCK_PRIOR 8.0f  /* edges' worth of belief that a sequence is like the others */
-#define LUCK_KEEP 0.97f  /* of what earlier edges count, per edge */
+#define LUCK_PRIOR 8.0f /* edges' worth of belief that a sequence is like the others */
+#define LUCK_KEEP 0.97f /* of what earlier edges count, per edge */
 #define P_MOST 0.995f
 
 void tlt_tree_clear(tlt_tree *t) {
@@ -60,7 +60,8 @@ bool tlt_tree_extend(tlt_tree *t, int node) {
   return true;
 }
 
-/* ---- finish ------------------------------------------------------------------------------------ */
+/* ---- finish ------------------------------------------------------------------------------------
+ */
 
 typedef struct links {
   int16_t child[TLT_TREE_POOL + 1]; /* likeliest taken child of node i - 1 */

@@ -23,13 +23,13 @@ typedef struct tlt_tree {
   int n;
   tlt_tree_node node[TLT_TREE_POOL]; /* parents before children */
   int n_taken;
-  tlt_draft grow;                /* extended nodes, as the sources see them */
-  int16_t final[TLT_DRAFT_MAX];  /* pool node of each node of the finished draft */
+  tlt_draft grow;               /* extended nodes, as the sources see them */
+  int16_t final[TLT_DRAFT_MAX]; /* pool node of each node of the finished draft */
   int n_final;
-  int level0;       /* first node of the newest level */
-  float luck;       /* how much better this sequence is drafted than the calibration says */
+  int level0; /* first node of the newest level */
+  float luck; /* how much better this sequence is drafted than the calibration says */
   float hits, hoped;
-  float weight;     /* of the sequence in the plan */
+  float weight; /* of the sequence in the plan */
 } tlt_tree;
 
 /* Start over for a new step; luck is kept. */

@@ -22,7 +22,8 @@ static double uniform(void) {
   return (tlt_stream_u32(&noise) + 0.5) / 4294967296.0;
 }
 
-/* ---- cost curve -------------------------------------------------------------------------------- */
+/* ---- cost curve --------------------------------------------------------------------------------
+ */
 
 /* Flat to 12 rows, then proportional. */
 static double machine_us(int rows) {
@@ -79,7 +80,8 @@ static void cost_rises_with_rows(void **state) {
   assert_true(isfinite(tlt_cost_us(&c, 4, 10)));
 }
 
-/* ---- calibration ------------------------------------------------------------------------------- */
+/* ---- calibration -------------------------------------------------------------------------------
+ */
 
 static void calibration_learns_cells_and_backs_off(void **state) {
   (void)state;
@@ -121,7 +123,8 @@ static void worth_keeps_what_is_above_the_threshold(void **state) {
   assert_true(share == 0 && accept == 0);
 }
 
-/* ---- planner ----------------------------------------------------------------------------------- */
+/* ---- planner -----------------------------------------------------------------------------------
+ */
 
 static tlt_cost known_machine(void) {
   static const int rows[] = {1, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 80, 96};
@@ -139,9 +142,8 @@ static void plan_takes_the_best_number_of_nodes(void **state) {
     float gain[60];
     double p = 1, sum = 0, best = 0;
     for (int i = 0; i < 60; i++) gain[i] = (float)(p *= 0.5 + 0.5 * uniform());
-    tlt_plan_step s = {.verify = &c,
-                       .rows = 1 + (int)tlt_stream_below(&noise, 40),
-                       .spent_us = 3000 * uniform()};
+    tlt_plan_step s = {
+        .verify = &c, .rows = 1 + (int)tlt_stream_below(&noise, 40), .spent_us = 3000 * uniform()};
     s.weight = s.rows;
     int take = tlt_plan_take(&s, 60, gain);
     for (int i = 0; i <= 60; i++) {
@@ -193,7 +195,8 @@ static void pauses_grow_and_end_when_sequences_finish(void **state) {
   assert_false(tlt_pause_step(&p, 32));
 }
 
-/* ---- lengths ----------------------------------------------------------------------------------- */
+/* ---- lengths -----------------------------------------------------------------------------------
+ */
 
 static void long_answers_are_expected_to_go_on_longer(void **state) {
   (void)state;
@@ -206,12 +209,14 @@ static void long_answers_are_expected_to_go_on_longer(void **state) {
   assert_true(old > 350 && old < 600);
 }
 
-/* ---- bandits ----------------------------------------------------------------------------------- */
+/* ---- bandits -----------------------------------------------------------------------------------
+ */
 
 static void strategies_parse_strictly(void **state) {
   (void)state;
-  static const char *const bad[] = {"",       "8",      "8_4",     "8_4_",    "8_4_1",  "0_4_8", "33_1_8",
-                                    "8_5_16", "8_4_65", "8_4_8_1", "8_4_8x", " 8_4_8", "8__8",  "-1_4_8"};
+  static const char *const bad[] = {"",       "8",      "8_4",    "8_4_",   "8_4_1",
+                                    "0_4_8",  "33_1_8", "8_5_16", "8_4_65", "8_4_8_1",
+                                    "8_4_8x", " 8_4_8", "8__8",   "-1_4_8"};
   tlt_strategy s;
   assert_true(tlt_strategy_parse("12_4_32", 7, &s));
   assert_true(s.depth == 12 && s.topk == 4 && s.verify == 32);
@@ -225,8 +230,7 @@ static int favourite(tlt_bandit *b, int sequences, int n, const double *quality)
   for (int i = 0; i < 4000; i++) {
     tlt_bandit_choose(b, sequences, &index);
     used[index] += i >= 2000;
-    tlt_bandit_reward(b, index, sequences, 2 * sequences,
-                      (1 + 0.1 * uniform()) / quality[index]);
+    tlt_bandit_reward(b, index, sequences, 2 * sequences, (1 + 0.1 * uniform()) / quality[index]);
   }
   for (int i = 1; i < n; i++)
     if (used[i] > used[best]) best = i;

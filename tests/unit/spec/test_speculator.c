@@ -22,17 +22,18 @@ typedef struct texts {
   float logprob[PROMPTS * SAMPLES][TOKENS];
 } texts;
 
-/* ---- sources ----------------------------------------------------------------------------------- */
+/* ---- sources -----------------------------------------------------------------------------------
+ */
 
 typedef enum habit {
-  ORACLE,     /* always right, from a run without drafts */
-  WRONG,      /* never right, always sure */
+  ORACLE, /* always right, from a run without drafts */
+  WRONG,  /* never right, always sure */
   RANDOM,
-  TWICE,      /* the same token several times */
-  OUTSIDE,    /* ids that are none */
+  TWICE,   /* the same token several times */
+  OUTSIDE, /* ids that are none */
   NOT_A_NUMBER,
-  MANY,       /* as many as it may, with equal scores */
-  FAILS,      /* gives up after a while */
+  MANY,  /* as many as it may, with equal scores */
+  FAILS, /* gives up after a while */
   HABITS
 } habit;
 
@@ -50,7 +51,8 @@ static int32_t right_token(const source *s, const tlt_spec_seq *q, int position)
 static tlt_candidate candidate(const source *s, const tlt_spec_seq *q, int position, int rank) {
   int32_t right = right_token(s, q, position);
   uint32_t h = (uint32_t)(position * 40503 + rank * 97 + s->calls) * 2654435761u;
-  tlt_candidate c = {.token = (right + 1 + rank) % s->vocab, .score = 50.0f - (float)rank, .gap = 20};
+  tlt_candidate c = {
+      .token = (right + 1 + rank) % s->vocab, .score = 50.0f - (float)rank, .gap = 20};
   switch (s->habit) {
     case ORACLE: c.token = rank == 0 ? right : (right + rank) % s->vocab; break;
     case RANDOM: c.token = (int32_t)(h % (uint32_t)s->vocab); break;
@@ -79,7 +81,8 @@ static const char *failed(void *context) {
   return s->habit == FAILS && s->calls > 5 ? "had enough" : NULL;
 }
 
-/* ---- runs -------------------------------------------------------------------------------------- */
+/* ---- runs --------------------------------------------------------------------------------------
+ */
 
 static void keep(void *context, const tlt_sample *s) {
   texts *t = context;
@@ -136,7 +139,8 @@ static void count_warnings(void *context, tlt_log_level level, const char *text)
   warnings += level == TLT_LOG_WARN && strstr(text, "dropped") != NULL;
 }
 
-static const char *const policies[] = {"planner", "beg-mab", "eg", "ucb1", "fixed:1_1_2", "fixed:12_4_64"};
+static const char *const policies[] = {"planner", "beg-mab",     "eg",
+                                       "ucb1",    "fixed:1_1_2", "fixed:12_4_64"};
 static const int batches[] = {1, 5, 12};
 
 static void check_sums(const tlt_spec_stats *s, const texts *t) {
@@ -166,8 +170,7 @@ static void no_source_changes_a_token(void **state) {
         run(m, batches[b], policies[p], &s, &got, &stats);
         assert_memory_equal(&got, &want, sizeof want);
         check_sums(&stats, &got);
-        if (h == ORACLE && p == 5)
-          assert_true(tlt_spec_accept_length(&stats) > 6);
+        if (h == ORACLE && p == 5) assert_true(tlt_spec_accept_length(&stats) > 6);
       }
   assert_true(warnings >= 1);
   tlt_model_close(m);
@@ -189,8 +192,8 @@ static void a_dropped_source_warns_once(void **state) {
   tlt_model_close(m);
 }
 
-/* On a machine where rows are dear the planner leaves a source alone that is never right, but not one
- * that always is. Prices are given, not measured: this test does not depend on the clock. */
+/* On a machine where rows are dear the planner leaves a source alone that is never right, but not
+ * one that always is. Prices are given, not measured: this test does not depend on the clock. */
 static void planner_follows_worth(void **state) {
   (void)state;
   tlt_cost c;
