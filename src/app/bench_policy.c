@@ -4,10 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/bench_texts.h"
-#include "base/clock.h"
-#include "base/mem.h"
-#include "tlt/engine.h"
+#include "app/bench_side.h"
 
 enum {
   SIDES_MAX = 200, /* off, the setting, and every fixed setting */
@@ -15,13 +12,7 @@ enum {
   POSITIONS = 1024,
 };
 
-/* One way of generating: an engine with its speculator. */
-typedef struct side {
-  tlt_spec_options o;
-  char policy[24];
-  tlt_engine *engine;
-  tlt_spec *spec; /* NULL: off */
-} side;
+typedef tlt_bench_side side;
 
 typedef struct bench {
   tlt_model *m;
@@ -31,51 +22,26 @@ typedef struct bench {
   tlt_bench_text text;
   uint32_t rollout; /* next index: new noise for every round */
   int64_t tokens;
-  int rounds;
   tlt_err *err;
 } bench;
 
-/* ---- sides -------------------------------------------------------------------------------------
+/* ---- sides and rounds --------------------------------------------------------------------------
  */
 
-static void close_side(side *s) {
-  tlt_engine_free(s->engine);
-  tlt_spec_free(s->spec);
-  *s = (side){0};
-}
-
-static tlt_status open_side(bench *b, tlt_draft_kind draft, const char *policy, side *s) {
+static tlt_status open_side(bench *b, tlt_draft_kind draft, const char *policy, side *out) {
   tlt_model_info info;
   tlt_model_info_get(b->m, &info);
-  int positions = info.max_positions < POSITIONS ? info.max_positions : POSITIONS;
-  *s = (side){
-      .o = {.draft = draft,
-            .drafter = draft == TLT_DRAFT_EAGLE || draft == TLT_DRAFT_AUTO ? b->o->drafter : NULL,
-            .batch = b->batch,
-            .max_positions = positions,
-            .seed = b->o->seed}};
-  snprintf(s->policy, sizeof s->policy, "%s", policy ? policy : "planner");
-  s->o.policy = s->policy;
-  if (b->text == TLT_TEXT_HOSTILE) s->o.drafter = NULL;
-  tlt_engine_options eo = {.batch = b->batch,
-                           .max_positions = positions,
-                           .seed = b->o->seed,
-                           .draft_rows = tlt_spec_draft_rows(&s->o)};
-  tlt_status st = tlt_engine_create(b->m, NULL, &eo, &s->engine, b->err);
-  if (st != TLT_OK || draft == TLT_DRAFT_OFF) return st;
-  st = tlt_spec_create(b->m, &s->o, &s->spec, b->err);
-  if (st == TLT_OK && b->text == TLT_TEXT_HOSTILE) {
-    tlt_source hostile = tlt_bench_hostile(b->m);
-    st = tlt_spec_add(s->spec, &hostile, TLT_EDGE_EAGLE, b->err);
-  }
-  return st == TLT_OK ? tlt_spec_attach(s->spec, s->engine, b->err) : st;
-}
-
-/* ---- rounds ------------------------------------------------------------------------------------
- */
-
-static void count_sample(void *context, const tlt_sample *s) {
-  ((bench *)context)->tokens += s->n_tokens;
+  bool hostile = b->text == TLT_TEXT_HOSTILE && draft != TLT_DRAFT_OFF;
+  bool learned = !hostile && (draft == TLT_DRAFT_EAGLE || draft == TLT_DRAFT_AUTO);
+  tlt_source enemy = tlt_bench_hostile(b->m);
+  tlt_spec_options o = {
+      .draft = hostile ? TLT_DRAFT_SUFFIX : draft,
+      .policy = policy,
+      .drafter = learned ? b->o->drafter : NULL,
+      .batch = b->batch,
+      .max_positions = info.max_positions < POSITIONS ? info.max_positions : POSITIONS,
+      .seed = b->o->seed};
+  return tlt_bench_side_open(b->m, &o, hostile ? &enemy : NULL, out, b->err);
 }
 
 /* Small batches take several answers, so that a round is more than one text. */
@@ -84,52 +50,24 @@ static int answers(const bench *b) {
 }
 
 static tlt_status run_side(bench *b, side *s, double *seconds) {
-  tlt_status st = TLT_OK;
-  double from = tlt_now();
-  if (s->spec) tlt_spec_refresh(s->spec);
-  for (int i = 0; st == TLT_OK && i < answers(b); i++) {
-    const tlt_bench_prompt *p = &b->texts.prompt[i];
-    tlt_request r = {.prompt = p->token,
-                     .n_prompt = p->n,
-                     .rollout = b->rollout + (uint32_t)i,
-                     .n_samples = 1,
-                     .max_tokens = b->o->max_tokens,
-                     .temperature = b->o->temperature,
-                     .top_p = 1};
-    st = tlt_engine_submit(s->engine, &r, b->err);
-  }
-  while (st == TLT_OK && tlt_engine_pending(s->engine))
-    st = tlt_engine_step(s->engine, count_sample, b, b->err);
-  *seconds = tlt_now() - from;
-  return st;
+  tlt_bench_round r = {.prompt = b->texts.prompt,
+                       .prompts = answers(b),
+                       .samples = 1,
+                       .max_tokens = b->o->max_tokens,
+                       .temperature = b->o->temperature,
+                       .rollout = b->rollout};
+  tlt_status status = tlt_bench_side_run(s, &r, seconds, b->err);
+  b->tokens += r.tokens;
+  return status;
 }
 
 static tlt_status next_round(bench *b) {
   b->rollout += (uint32_t)answers(b);
-  b->rounds++;
   return tlt_bench_texts_fill(&b->texts, b->text, b->rollout, answers(b), b->err);
 }
 
 /* ---- comparing ---------------------------------------------------------------------------------
  */
-
-/* Two-sided 95 % quantiles of Student's t for 1 .. 30 degrees of freedom. */
-static double student(int degrees) {
-  static const double t[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-                             2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-                             2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
-  return degrees > 30 ? 1.96 + 2.5 / degrees : t[degrees - 1];
-}
-
-static void interval(const double *log_ratio, int n, tlt_bench_cell *c) {
-  double mean = 0, square = 0;
-  for (int i = 0; i < n; i++) mean += log_ratio[i] / n;
-  for (int i = 0; i < n; i++) square += (log_ratio[i] - mean) * (log_ratio[i] - mean);
-  double half = student(n - 1) * sqrt(square / (n - 1) / n);
-  c->ratio = exp(mean);
-  c->low = exp(mean - half);
-  c->high = exp(mean + half);
-}
 
 /* Speed of a over speed of b, sides taking turns at going first. */
 static tlt_status compare(bench *b, side *a, side *against, tlt_bench_cell *c) {
@@ -148,7 +86,7 @@ static tlt_status compare(bench *b, side *a, side *against, tlt_bench_cell *c) {
     all += other;
   }
   if (s != TLT_OK) return s;
-  interval(log_ratio, b->o->pairs, c);
+  tlt_bench_interval(log_ratio, b->o->pairs, &c->ratio, &c->low, &c->high);
   c->tokens = b->tokens / 2 / b->o->pairs;
   c->off_rate = (double)b->tokens / 2 / all;
   c->accept_length = 1;
@@ -197,7 +135,7 @@ static tlt_status screen(bench *b, fixed *f, side *off) {
   if (st == TLT_OK) st = run_side(b, &s, &mine);
   if (st == TLT_OK) st = run_side(b, off, &other);
   f->speed = other / mine;
-  close_side(&s);
+  tlt_bench_side_close(&s);
   return st;
 }
 
@@ -229,7 +167,7 @@ static tlt_status against_fixed(bench *b, side *mine, side *off,
     snprintf(c.against, sizeof c.against, "%s %s", draft_name(f[i].draft), f[i].policy + 6);
     st = open_side(b, f[i].draft, f[i].policy, &s);
     if (st == TLT_OK) st = compare(b, mine, &s, &c);
-    close_side(&s);
+    tlt_bench_side_close(&s);
     if (st == TLT_OK) put(context, &c);
   }
   return st;
@@ -248,8 +186,8 @@ static tlt_status run_cell(bench *b, void (*put)(void *context, const tlt_bench_
   if (s == TLT_OK) put(context, &c);
   if (s == TLT_OK && b->o->against_fixed && b->text != TLT_TEXT_HOSTILE)
     s = against_fixed(b, &mine, &off, put, context);
-  close_side(&off);
-  close_side(&mine);
+  tlt_bench_side_close(&off);
+  tlt_bench_side_close(&mine);
   return s;
 }
 

@@ -51,6 +51,7 @@ static tlt_status run(const char *what, const char *model, const char *numerics,
 
 static int bench_main(int argc, char **argv) {
   if (argc > 1 && !strcmp(argv[1], "policy")) return tlt_bench_policy_main(argc - 1, argv + 1);
+  if (argc > 1 && !strcmp(argv[1], "rollout")) return tlt_bench_rollout_main(argc - 1, argv + 1);
   const char *model = "models/tiny-countdown", *numerics = NULL;
   int threads = 0, rounds = 5;
   bool json = false;
@@ -73,11 +74,11 @@ static int bench_main(int argc, char **argv) {
   if (s == TLT_OK && help) return 0;
   if (s == TLT_OK && (n_rest != 1 || (strcmp(rest[0], "kernels") && strcmp(rest[0], "generate") &&
                                       strcmp(rest[0], "train"))))
-    s = tlt_fail(&err, TLT_EUSAGE, "expected one of: kernels, generate, train, policy");
+    s = tlt_fail(&err, TLT_EUSAGE, "expected one of: kernels, generate, train, policy, rollout");
   if (s == TLT_OK) s = run(rest[0], model, numerics, threads, rounds, &results, &err);
   if (results.count) (json ? print_json : print_table)(&results);
   return s == TLT_OK ? 0 : tlt_report_error(&err);
 }
 
-const tlt_command tlt_cmd_bench = {"bench", "kernels|generate|train|policy [options]",
+const tlt_command tlt_cmd_bench = {"bench", "kernels|generate|train|policy|rollout [options]",
                                    "measure kernels, generation, training or speculation", bench_main};

@@ -9,6 +9,7 @@ extern const tlt_command tlt_cmd_train, tlt_cmd_sft, tlt_cmd_eval, tlt_cmd_gener
 
 /* Parts of a subcommand with options of their own; argv[0] is their name. */
 int tlt_bench_policy_main(int argc, char **argv);
+int tlt_bench_rollout_main(int argc, char **argv);
 int tlt_drafter_eval_main(int argc, char **argv);
 
 #endif

@@ -1,0 +1,35 @@
+/* One way of generating, for benches that compare ways side by side. */
+#ifndef TLT_APP_BENCH_SIDE_H
+#define TLT_APP_BENCH_SIDE_H
+
+#include "app/bench_texts.h"
+#include "tlt/engine.h"
+
+typedef struct tlt_bench_side {
+  char policy[24];
+  tlt_engine *engine;
+  tlt_spec *spec; /* NULL: off */
+} tlt_bench_side;
+
+/* policy NULL: planner. drafter NULL: none. hostile (may be NULL) joins as a further source. */
+tlt_status tlt_bench_side_open(tlt_model *m, const tlt_spec_options *o, const tlt_source *hostile,
+                               tlt_bench_side *out, tlt_err *err);
+void tlt_bench_side_close(tlt_bench_side *s); /* zeroed is harmless */
+
+typedef struct tlt_bench_round {
+  const tlt_bench_prompt *prompt; /* [prompts] */
+  int prompts, samples, max_tokens;
+  float temperature;
+  uint32_t rollout; /* index of the first: other indexes are other noise */
+  int *length;      /* [prompts * samples] tokens of every answer, or NULL */
+  int64_t tokens;   /* added up */
+  int64_t cut;      /* answers that hit max_tokens, added up */
+} tlt_bench_round;
+
+/* Generate all answers; seconds from the first submission to the last token. */
+tlt_status tlt_bench_side_run(tlt_bench_side *s, tlt_bench_round *r, double *seconds, tlt_err *err);
+
+/* exp(mean of log ratios) with its 95 % interval (Student's t); n >= 2. */
+void tlt_bench_interval(const double *log_ratio, int n, double *ratio, double *low, double *high);
+
+#endif
