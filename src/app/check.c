@@ -9,6 +9,7 @@
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "model/config.h"
+#include "model/drafter.h"
 #include "model/weights.h"
 #include "rl/config.h"
 #include "tlt/tokenizer.h"
@@ -80,6 +81,39 @@ static tlt_status check_model(const char *path, char report[TLT_CHECK_TEXT], tlt
              t ? "works" : "none", chat);
   tlt_tokenizer_close(t);
   tlt_weights_free(w);
+  tlt_pool_free(pool);
+  return s;
+}
+
+/* A drafter's tensors have bare names; fc.weight is in no model. */
+static bool is_drafter(const char *dir) {
+  char path[TLT_PATH_MAX];
+  tlt_st_set *set = NULL;
+  tlt_path_join(path, dir, "model.safetensors");
+  bool found = tlt_path_exists(path) && tlt_st_open(path, &set, NULL) == TLT_OK &&
+               tlt_st_find(set, "fc.weight") != NULL;
+  tlt_st_close(set);
+  return found;
+}
+
+/* Against an empty target of its own shape: whether it fits a certain model is for its use to say.
+ */
+static tlt_status check_drafter(const char *path, char report[TLT_CHECK_TEXT], tlt_err *err) {
+  tlt_pool *pool = NULL;
+  tlt_weights *shape = NULL;
+  tlt_drafter *d = NULL;
+  tlt_config c;
+  tlt_status s = tlt_config_load(path, &c, err);
+  if (s == TLT_OK) s = tlt_pool_create(0, &pool, err);
+  if (s == TLT_OK) s = tlt_weights_create(&c, &shape, err);
+  if (s == TLT_OK) s = tlt_drafter_load(path, shape, pool, &d, err);
+  if (s == TLT_OK)
+    snprintf(
+        report, TLT_CHECK_TEXT,
+        "EAGLE-1 drafter, %.2fM parameters, for models of hidden size %d and %d tokens, %d hot",
+        (double)d->weights.elements / 1e6, c.hidden, c.vocab, d->n_hot);
+  tlt_drafter_free(d);
+  tlt_weights_free(shape);
   tlt_pool_free(pool);
   return s;
 }
@@ -184,6 +218,7 @@ tlt_status tlt_check_path(const char *path, char report[TLT_CHECK_TEXT], tlt_err
   if (tlt_path_is_dir(path)) {
     if (has(path, "config.yaml")) return check_run(path, report, err);
     if (has(path, "manifest.json")) return check_checkpoint(path, report, err);
+    if (has(path, "config.json") && is_drafter(path)) return check_drafter(path, report, err);
     if (has(path, "config.json")) return check_model(path, report, err);
     return tlt_fail(
         err, TLT_EDATA,

@@ -1,4 +1,4 @@
-/* tlt check: verify a model, dataset, checkpoint or run. */
+/* tlt check: verify a model, drafter, dataset, checkpoint or run. */
 #include "app/check.h"
 
 #include <stdio.h>
@@ -20,5 +20,5 @@ static int check_main(int argc, char **argv) {
   return s == TLT_OK ? 0 : tlt_report_error(&err);
 }
 
-const tlt_command tlt_cmd_check = {"check", "PATH...", "verify a model, dataset, checkpoint or run",
+const tlt_command tlt_cmd_check = {"check", "PATH...", "verify a model, drafter, dataset, checkpoint or run",
                                    check_main};
