@@ -30,14 +30,15 @@ double tlt_plan_threshold(const tlt_plan_step *s, int room) {
 }
 
 bool tlt_plan_deepen(const tlt_plan_step *s, int taken, double gain, int nodes, double frontier,
-                     double accept, double level_us, int levels) {
+                     double accept, double level_us, int levels, double cut) {
   tlt_plan_step later = *s;
   double now = tlt_plan_rate(s, taken, gain), off = tlt_plan_rate(s, 0, 0);
   if (off > now) now = off;
   for (int i = 0; i < levels; i++) {
     frontier *= accept;
-    gain += frontier;
-    taken += nodes;
+    if (frontier <= nodes * cut) return false;
+    gain += frontier - nodes * cut;
+    if (cut <= 0) taken += nodes;
     later.spent_us += level_us;
     if (tlt_plan_rate(&later, taken, gain) > LEAST_GAIN * now) return true;
   }

@@ -35,9 +35,11 @@ double tlt_plan_threshold(const tlt_plan_step *s, int room);
 /* Does another level of drafting pay? Looks ahead up to `levels` levels, since a level also opens
  * those behind it. frontier: sum of weighted path probabilities of the nodes that would be
  * extended; nodes: how many; accept: expected acceptance of an edge; level_us: price of drafting
- * one level; taken, gain: nodes in the tree so far and their sum. */
+ * one level; taken, gain: nodes that would be verified now and their sum; cut: smallest gain among
+ * them when there are more candidates than can pay, so that a new node takes the place of such a
+ * one, else 0. */
 bool tlt_plan_deepen(const tlt_plan_step *s, int taken, double gain, int nodes, double frontier,
-                     double accept, double level_us, int levels);
+                     double accept, double level_us, int levels, double cut);
 
 /* ---- when to look again ---------------------------------------------------------------------- */
 

@@ -1,5 +1,7 @@
 #include "rl/config.h"
 
+#include <string.h>
+
 #include "rl/rows.h"
 #include "spec/speculator.h"
 
@@ -184,7 +186,7 @@ static tlt_status check_speculation(const tlt_train_config *c, const tlt_yaml_or
     return tlt_yaml_fail(origin, "speculation.draft", err,
                          "got eagle, expected drafter.path to name a drafter for it");
   if (tlt_spec_check(&o, &why) != TLT_OK)
-    return tlt_yaml_fail(origin, "speculation.policy", err, "%s", why.text);
+    return tlt_yaml_fail(origin, "speculation.policy", err, "%s", strchr(why.text, ' ') + 1);
   return TLT_OK;
 }
 

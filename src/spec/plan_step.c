@@ -11,8 +11,9 @@ enum {
   TRY_MOST = 512,
   MARGINAL_ROWS = 32, /* the flat stretch of a cost curve ends within so many rows */
 };
-#define TAIL 0.75f /* share of the fullest step's sequences below which a rollout is in its tail \
-                    */
+#define TAIL                                                                          \
+  0.75f /* share of the fullest step's sequences below which a rollout is in its tail \
+         */
 #define HOPELESS 0.98f /* threshold from which on not even trying can pay */
 #define UNLUCKY 0.4f   /* sequences that a source serves this badly are left out */
 
@@ -22,6 +23,9 @@ typedef struct plan {
   double from; /* when planning began */
   float least; /* weighted path probability below which a node cannot pay */
   int room;
+  int taken;   /* nodes that would be verified if growing ended now */
+  double gain; /* their sum */
+  float cut;   /* smallest of them where there are more candidates, else 0 */
   int n_front; /* nodes of s->front: those that may be extended now */
 } plan;
 
@@ -78,7 +82,8 @@ static void want_level(plan *p, int depth) {
       int best = -1;
       for (int i = t->level0; i < t->n; i++)
         if (t->node[i].grow < 0 && (best < 0 || t->node[i].p > t->node[best].p)) best = i;
-      if (best < 0 || t->node[best].p * t->weight < p->least || !tlt_tree_extend(t, best)) break;
+      float most = best < 0 ? 0 : t->node[best].p * t->weight;
+      if (best < 0 || most < p->least || most <= p->cut || !tlt_tree_extend(t, best)) break;
       want(p, q, best);
     }
   }
@@ -117,28 +122,20 @@ static double catch_up_us(plan *p, tlt_spec_source *x, int n) {
   return us;
 }
 
-/* Candidates so far and what they sum to, as if all that can pay were taken. */
-static int so_far(const plan *p, double *gain) {
-  const tlt_spec *s = p->s;
-  int taken = 0;
-  *gain = 0;
-  for (int q = 0; q < s->n; q++) {
-    const tlt_tree *t = &s->tree[s->seq[q].slot];
-    for (int i = 0; i < t->n; i++) {
-      float g = t->node[i].p * t->weight;
-      if (g < p->least) continue;
-      taken++;
-      *gain += (double)g;
-    }
-  }
-  return taken;
+/* What would be verified if growing ended now. */
+static void take_stock(plan *p) {
+  int n = tlt_spec_rank(p->s, p->least), most = n < p->room ? n : p->room;
+  p->taken = tlt_plan_take(&p->step, most, p->s->gain);
+  p->gain = 0;
+  for (int i = 0; i < p->taken; i++) p->gain += (double)p->s->gain[i];
+  p->cut = p->taken > 0 && p->taken < n ? p->s->gain[p->taken - 1] : 0;
 }
 
 /* A source without drafting costs is always asked: what it proposes is judged afterwards. */
 static bool level_pays(plan *p, tlt_spec_source *x, int n, int depth) {
   tlt_spec *s = p->s;
   if (x->as == TLT_EDGE_SUFFIX) return true;
-  double open = 0, gain, us = tlt_cost_us(x->begun ? &x->level : &x->start, n, 0);
+  double open = 0, us = tlt_cost_us(x->begun ? &x->level : &x->start, n, 0);
   float share, accept;
   for (int i = 0; i < n; i++) {
     const tlt_tree *t = &s->tree[s->seq[s->grow[i].seq].slot];
@@ -149,10 +146,10 @@ static bool level_pays(plan *p, tlt_spec_source *x, int n, int depth) {
   tlt_plan_step step = p->step;
   double level_us = x->level.observations ? tlt_cost_us(&x->level, n, 0) : us;
   step.spent_us += us - level_us + catch_up_us(p, x, n);
-  int taken = so_far(p, &gain), levels = s->o.max_depth - depth;
-  int nodes = (int)((float)n * share + 0.5f);
-  return tlt_plan_deepen(&step, taken, gain, nodes > 0 ? nodes : 1, open, (double)(share * accept),
-                         level_us, levels < LOOK_AHEAD ? levels : LOOK_AHEAD);
+  int levels = s->o.max_depth - depth, nodes = (int)((float)n * share + 0.5f);
+  return tlt_plan_deepen(&step, p->taken, p->gain, nodes > 0 ? nodes : 1, open,
+                         (double)(share * accept), level_us,
+                         levels < LOOK_AHEAD ? levels : LOOK_AHEAD, (double)p->cut);
 }
 
 /* ---- trying what is not used -------------------------------------------------------------------
@@ -255,6 +252,7 @@ void tlt_spec_plan(tlt_spec *s, int room, int prompt_rows) {
   p.least = (float)tlt_plan_threshold(&p.step, marginal);
   for (int depth = 0; depth < s->o.max_depth; depth++) {
     p.n_front = 0;
+    if (depth > 0) take_stock(&p);
     if (depth > 0) want_level(&p, depth);
     else want_roots(&p);
     for (int q = 0; q < s->n; q++) {
@@ -263,9 +261,8 @@ void tlt_spec_plan(tlt_spec *s, int room, int prompt_rows) {
     }
     if (!grow_level(&p, depth, tried)) break;
   }
-  int n = tlt_spec_rank(s, p.least);
-  int take = tlt_plan_take(&p.step, n < room ? n : room, s->gain);
-  tlt_spec_take(s, n, take, TLT_DRAFT_MAX);
+  take_stock(&p);
+  tlt_spec_take(s, p.taken, room, TLT_DRAFT_MAX);
   for (int i = 0; i < s->n_sources; i++)
     if (tried[i]) take_tried(&p, &s->source[i]);
   for (int i = 0; i < s->n_sources; i++) note_use(s, &s->source[i], tried[i]);

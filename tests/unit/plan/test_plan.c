@@ -172,12 +172,15 @@ static void deepening_weighs_price_against_what_it_opens(void **state) {
   (void)state;
   tlt_cost c = known_machine();
   tlt_plan_step s = {.verify = &c, .rows = 1, .weight = 1};
-  assert_true(tlt_plan_deepen(&s, 0, 0, 1, 1, 0.8, 400, 6));
-  assert_false(tlt_plan_deepen(&s, 0, 0, 1, 1, 0.02, 400, 6));
-  assert_false(tlt_plan_deepen(&s, 0, 0, 1, 1, 0.8, 40000, 6));
+  assert_true(tlt_plan_deepen(&s, 0, 0, 1, 1, 0.8, 400, 6, 0));
+  assert_false(tlt_plan_deepen(&s, 0, 0, 1, 1, 0.02, 400, 6, 0));
+  assert_false(tlt_plan_deepen(&s, 0, 0, 1, 1, 0.8, 40000, 6, 0));
+  /* where only nodes above one half are verified, less likely ones are not worth drafting */
+  assert_true(tlt_plan_deepen(&s, 11, 7, 1, 1, 0.8, 200, 6, 0.5));
+  assert_false(tlt_plan_deepen(&s, 11, 7, 1, 0.6, 0.8, 200, 6, 0.5));
   s.rows = 64;
   s.weight = 64;
-  assert_false(tlt_plan_deepen(&s, 0, 0, 64, 64, 0.8, 400, 6));
+  assert_false(tlt_plan_deepen(&s, 0, 0, 64, 64, 0.8, 400, 6, 0));
 }
 
 static void pauses_grow_and_end_when_sequences_finish(void **state) {
