@@ -35,9 +35,9 @@ typedef struct tlt_drafter {
   void *hot_memory;    /* of the two above */
 } tlt_drafter;
 
-/* Random weights for this target: as tlt_weights_init; hot tokens 0 .. min(V, TLT_HOT_DEFAULT) - 1.
- * inter: width of the MLP, 0: the target's. The target's matrices are shared: it must outlive the
- * drafter. */
+/* Weights to start from: random as tlt_weights_init, identities added to both halves of fc; hot
+ * tokens 0 .. min(V, TLT_HOT_DEFAULT) - 1. inter: width of the MLP, 0: the target's. The target's
+ * matrices are shared: it must outlive the drafter. */
 tlt_status tlt_drafter_create(const tlt_weights *target, int inter, uint32_t seed,
                               tlt_drafter **out, tlt_err *err);
 
