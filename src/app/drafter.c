@@ -17,8 +17,8 @@ tlt_drafter_train_options tlt_drafter_train_default(void) {
       .buffer_mb = 1024,
       .hot = TLT_HOT_DEFAULT,
       .epochs = 4,
-      .step_tokens = 2048,
-      .lr = 1e-3f,
+      .step_tokens = 1024,
+      .lr = 3e-3f,
       .weight_decay = 0.01f,
       .train = tlt_drafter_options_default(0)};
 }
@@ -249,8 +249,7 @@ static tlt_status train_epoch(job *j, step_state *st, int64_t epoch_tokens, tlt_
     st->tokens += tokens;
     st->pending += tokens;
     bool full = st->pending + tokens / 2 > j->o->step_tokens; /* nearer than one more would be */
-    if (s == TLT_OK && full && st->tokens < end)
-      s = finish_step(j, st, false, err);
+    if (s == TLT_OK && full && st->tokens < end) s = finish_step(j, st, false, err);
     if (s != TLT_OK) return s;
     if (j->stop && j->stop->stop) return stopped(j, err);
   }

@@ -11,7 +11,7 @@ tlt_drafter_options tlt_drafter_options_default(int max_sample) {
                                .max_sample = max_sample,
                                .unroll = 3,
                                .decay = 0.8f,
-                               .hidden_weight = 0.1f,
+                               .hidden_weight = 1.0f,
                                .token_weight = 1.0f};
 }
 
