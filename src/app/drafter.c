@@ -8,7 +8,7 @@
 #include "io/file.h"
 #include "train/schedule.h"
 
-enum { HOLD_EVERY = 16 };
+enum { HOLD_EVERY = 16, SKIPS_MOST = 8 };
 
 tlt_drafter_train_options tlt_drafter_train_default(void) {
   return (tlt_drafter_train_options){
@@ -46,6 +46,9 @@ typedef struct job {
   tlt_drafter_trainer *trainer;
   tlt_drafter_options train;
   int64_t total_tokens; /* over all epochs */
+  int skips;            /* steps in a row whose gradient was not finite */
+  tlt_draft_stats held; /* held-back answers after the newest epoch */
+  double best;          /* chain length of held-back answers after the best epoch */
   double start;
 } job;
 
@@ -195,7 +198,8 @@ static tlt_status optimize(job *j, step_state *st, tlt_err *err) {
   tlt_status s = tlt_drafter_trainer_step(j->trainer, &how, &result, err);
   if (s != TLT_OK) return s;
   j->summary->steps++;
-  if (result.skipped)
+  j->skips = result.skipped ? j->skips + 1 : 0;
+  if (j->skips > SKIPS_MOST)
     return tlt_fail(err, TLT_ENUMERIC, "drafter step %lld: %s: gradient is not finite",
                     (long long)j->summary->steps, result.bad_param);
   return TLT_OK;
@@ -218,6 +222,16 @@ static void tell_step(job *j, const step_state *st, double loss, const tlt_draft
   if (j->hooks->trained) j->hooks->trained(j->hooks->context, &p);
 }
 
+/* The drafter of the best epoch is what lies on the disk. */
+static tlt_status finish_epoch(job *j, tlt_err *err) {
+  tlt_status s = evaluate(j, &j->held, err);
+  double length = tlt_drafter_chain_length(&j->held, j->summary->unroll);
+  if (s != TLT_OK || !(length >= j->best)) return s;
+  j->best = length;
+  j->summary->last = j->held;
+  return tlt_drafter_save(j->drafter, j->o->out, err);
+}
+
 /* One optimizer step over what was accumulated, and the held-back answers at the end of an epoch.
  */
 static tlt_status finish_step(job *j, step_state *st, bool epoch_end, tlt_err *err) {
@@ -225,8 +239,8 @@ static tlt_status finish_step(job *j, step_state *st, bool epoch_end, tlt_err *e
   tlt_status s = st->pending ? optimize(j, st, err) : TLT_OK;
   st->stats = (tlt_draft_stats){.rows = {0}};
   st->pending = 0;
-  if (s == TLT_OK && epoch_end) s = evaluate(j, &j->summary->last, err);
-  if (s == TLT_OK) tell_step(j, st, loss, epoch_end ? &j->summary->last : NULL);
+  if (s == TLT_OK && epoch_end) s = finish_epoch(j, err);
+  if (s == TLT_OK) tell_step(j, st, loss, epoch_end ? &j->held : NULL);
   return s;
 }
 
@@ -297,9 +311,7 @@ static tlt_status work(job *j, tlt_err *err) {
   if (s == TLT_OK)
     s = tlt_drafter_trainer_create(j->drafter, j->model->kernels, j->model->pool, &j->train,
                                    &j->trainer, err);
-  if (s == TLT_OK) s = train(j, err);
-  if (s == TLT_OK) s = tlt_drafter_save(j->drafter, j->o->out, err);
-  return s;
+  return s == TLT_OK ? train(j, err) : s;
 }
 
 tlt_status tlt_drafter_train(const tlt_drafter_train_options *o, const tlt_drafter_hooks *hooks,

@@ -50,7 +50,8 @@ typedef struct tlt_drafter_summary {
   double hot_share; /* of all drawn tokens that are hot */
   int64_t steps, tokens;
   int unroll;                   /* steps that `first` and `last` look at */
-  tlt_draft_stats first, last;  /* held-back answers before and after training */
+  tlt_draft_stats first, last;  /* held-back answers before training and after the best epoch,
+                                   whose drafter is the one that is saved */
   double loss_first, loss_last; /* of the first and the last step */
 } tlt_drafter_summary;
 
