@@ -94,6 +94,9 @@ static tlt_status compare(bench *b, side *a, side *against, tlt_bench_cell *c) {
   tlt_spec_stats stats;
   tlt_spec_stats_get(a->spec, &stats);
   c->accept_length = tlt_spec_accept_length(&stats);
+  double spent =
+      stats.plan_seconds + stats.observe_seconds + stats.draft_seconds[0] + stats.draft_seconds[1];
+  c->overhead = spent / (spent + stats.verify_seconds);
   return TLT_OK;
 }
 

@@ -42,6 +42,7 @@ typedef struct tlt_bench_cell {
   double ratio, low, high;
   double off_rate;      /* tokens per second without speculation (against off) */
   double accept_length; /* of the setting */
+  double overhead;      /* of the setting: planning, drafting and bookkeeping / all of its time */
   int64_t tokens;       /* per round, on average */
 } tlt_bench_cell;
 

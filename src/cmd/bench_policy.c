@@ -25,6 +25,7 @@ static void put_json(const tlt_bench_cell *c) {
   tlt_json_put_f64(&w, "low", c->low);
   tlt_json_put_f64(&w, "high", c->high);
   tlt_json_put_f64(&w, "accept_length", c->accept_length);
+  tlt_json_put_f64(&w, "overhead", c->overhead);
   tlt_json_put_int(&w, "tokens", c->tokens);
   tlt_json_put_f64(&w, "against_tokens_per_s", c->off_rate);
   tlt_json_end(&w, '}');
@@ -36,8 +37,8 @@ static void put_cell(void *context, const tlt_bench_cell *c) {
   const policy_args *a = context;
   if (a->json) put_json(c);
   else
-    printf("%-11s %5d  %-16s %7.3f  %6.3f .. %-6.3f %10.2f %12.1f\n", c->text, c->batch, c->against,
-           c->ratio, c->low, c->high, c->accept_length, c->off_rate);
+    printf("%-11s %5d  %-16s %7.3f  %6.3f .. %-6.3f %8.2f %7.1f %% %12.1f\n", c->text, c->batch,
+           c->against, c->ratio, c->low, c->high, c->accept_length, 100 * c->overhead, c->off_rate);
   fflush(stdout);
 }
 
@@ -92,8 +93,8 @@ static tlt_status run(policy_args *a, tlt_err *err) {
   tlt_status s = tlt_tokenizer_open(a->model, &t, err);
   if (s == TLT_OK) s = tlt_model_open(a->model, &mo, &m, err);
   if (s == TLT_OK && !a->json)
-    printf("%-11s %5s  %-16s %7s  %-16s %10s %12s\n", "text", "batch", "against", "speed", "95 %",
-           "accepted", "tokens/s");
+    printf("%-11s %5s  %-16s %7s  %-16s %8s %9s %12s\n", "text", "batch", "against", "speed",
+           "95 %", "accepted", "overhead", "tokens/s");
   if (s == TLT_OK) s = tlt_bench_policy(m, t, &a->o, put_cell, a, err);
   tlt_model_close(m);
   tlt_tokenizer_close(t);

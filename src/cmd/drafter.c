@@ -170,7 +170,7 @@ static int train_main(int argc, char **argv) {
       {"hot", TLT_ARG_INT, &o.hot, 1, 1 << 24, "N",
        "hot tokens at most: those drawn most often (4096)"},
       {"inter", TLT_ARG_INT, &o.inter, 1, 1 << 20, "N", "width of its MLP (the target's)"},
-      {"init", TLT_ARG_TEXT, &o.init, 0, 0, "DIR", "drafter to start from (random weights)"},
+      {"init", TLT_ARG_TEXT, &o.init, 0, 0, "DIR", "drafter to start from (embedding plus hidden state, and noise)"},
       {"seed", TLT_ARG_SEED, &o.seed, 0, 0, "S", "of problems, answers, weights and order (0)"},
       {"threads", TLT_ARG_INT, &o.threads, 0, 1024, "N", "threads (0: all cores)"},
       {"numerics", TLT_ARG_TEXT, &o.numerics, 0, 0, "PATH",

@@ -26,6 +26,8 @@ typedef struct tlt_spec_source {
                      is priced by catch_up */
   double catch_up_us;       /* per row */
   float gaps[TLT_CAL_GAPS]; /* faded counts of the gaps of its best candidates */
+  tlt_pause pause;      /* of a source whose drafts cost more than they brought */
+  double try_us;        /* what trying it took last time */
   int idle, idle_most;      /* steps since it was last asked; when to try again unasked */
   tlt_spec_seq *seq;        /* [batch] sequences it began with in this step */
   int *index;               /* [batch] place in seq of each sequence of the step, or -1 */
@@ -41,6 +43,7 @@ struct tlt_spec {
   tlt_lengths lengths;
   tlt_pause pause;
   tlt_probe probe;
+  tlt_bias bias;
   tlt_tree *tree; /* [batch] by slot */
   int full;       /* most sequences seen in a step: fewer is the tail */
 

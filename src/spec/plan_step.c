@@ -9,13 +9,16 @@ enum {
   LOOK_AHEAD = 6,   /* levels */
   TRY_FIRST = 16,   /* unused steps after which a source is tried unasked, at first and at most */
   TRY_MOST = 512,
+  TRY_SHARE = 300,    /* steps take so much more time than the tries between them */
   MARGINAL_ROWS = 32, /* the flat stretch of a cost curve ends within so many rows */
 };
 #define TAIL                                                                          \
   0.75f /* share of the fullest step's sequences below which a rollout is in its tail \
          */
-#define HOPELESS 0.98f /* threshold from which on not even trying can pay */
-#define UNLUCKY 0.4f   /* sequences that a source serves this badly are left out */
+#define DEAR                                                                            \
+  0.85f /* threshold above which nothing is drafted: a further row costs nearly as much \
+           as it could ever bring, less than what the estimates are wrong by */
+#define UNLUCKY 0.4f /* sequences that a source serves this badly are left out */
 
 typedef struct plan {
   tlt_spec *s;
@@ -157,7 +160,8 @@ static bool level_pays(plan *p, tlt_spec_source *x, int n, int depth) {
 
 static bool try_due(const plan *p, tlt_spec_source *x) {
   if (x->idle_most == 0) x->idle_most = TRY_FIRST;
-  return x->idle >= x->idle_most && p->least < HOPELESS;
+  double step_us = tlt_cost_us(p->step.verify, p->step.rows, p->step.context);
+  return x->idle >= x->idle_most && x->idle * step_us >= TRY_SHARE * x->try_us;
 }
 
 /* One sequence is enough to notice change; the one with the least to catch up. */
@@ -212,6 +216,20 @@ static void note_use(tlt_spec *s, tlt_spec_source *x, bool tried) {
   }
 }
 
+/* A source that was drafted from has paid when the step is expected to be faster than one without
+ * drafts and without what drafting took. */
+static void judge(plan *p, const bool tried[TLT_SOURCES]) {
+  tlt_spec *s = p->s;
+  tlt_plan_step off = p->step;
+  off.spent_us = 0;
+  bool paid =
+      p->taken > 0 && tlt_plan_rate(&p->step, p->taken, p->gain) > tlt_plan_rate(&off, 0, 0);
+  for (int i = 0; i < s->n_sources; i++) {
+    tlt_spec_source *x = &s->source[i];
+    if (x->begun && !tried[i]) tlt_pause_result(&x->pause, s->n, paid);
+  }
+}
+
 /* ---- the step ----------------------------------------------------------------------------------
  */
 
@@ -222,15 +240,18 @@ static bool grow_level(plan *p, int depth, bool tried[TLT_SOURCES]) {
     tlt_spec_source *x = &s->source[i];
     if (!x->alive) continue;
     int n = choose_for(p, x);
-    bool pays = n > 0 && level_pays(p, x, n, depth);
+    bool rests = depth == 0 && x->as == TLT_EDGE_EAGLE && tlt_pause_step(&x->pause, s->n);
+    bool pays = n > 0 && !rests && level_pays(p, x, n, depth);
     if (!pays && depth == 0 && try_due(p, x)) {
       tried[i] = true;
       n = one_root(p, x);
       pays = n > 0;
     }
     if (!pays) continue;
+    double before = p->step.spent_us;
     tlt_spec_grow(s, i, n, CHILDREN);
     update_spent(p);
+    if (tried[i] && depth == 0) x->try_us = p->step.spent_us - before;
     all += n;
   }
   return all > 0;
@@ -247,9 +268,14 @@ void tlt_spec_plan(tlt_spec *s, int room, int prompt_rows) {
   }
   p.step =
       (tlt_plan_step){.verify = &s->verify, .rows = s->n + prompt_rows, .context = mean_context(s)};
+  p.step.penalty = tlt_bias_of(&s->bias, s->n);
   set_weights(&p);
   int marginal = room < MARGINAL_ROWS ? room : MARGINAL_ROWS;
   p.least = (float)tlt_plan_threshold(&p.step, marginal);
+  if (p.least > DEAR) {
+    tlt_pause_result(&s->pause, s->n, false);
+    return;
+  }
   for (int depth = 0; depth < s->o.max_depth; depth++) {
     p.n_front = 0;
     if (depth > 0) take_stock(&p);
@@ -263,6 +289,7 @@ void tlt_spec_plan(tlt_spec *s, int room, int prompt_rows) {
   }
   take_stock(&p);
   tlt_spec_take(s, p.taken, room, TLT_DRAFT_MAX);
+  judge(&p, tried);
   for (int i = 0; i < s->n_sources; i++)
     if (tried[i]) take_tried(&p, &s->source[i]);
   for (int i = 0; i < s->n_sources; i++) note_use(s, &s->source[i], tried[i]);

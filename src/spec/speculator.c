@@ -267,8 +267,10 @@ static void on_verified(void *context, const tlt_spec_step *step) {
     tokens += step->result[i].n_new;
     if (s->nodes) learn(s, &step->result[i]);
   }
-  tlt_cost_observe(&s->verify, step->decode_rows + step->prompt_rows, step->context,
-                   step->seconds * 1e6);
+  int rows = step->decode_rows + step->prompt_rows;
+  double expected = tlt_cost_us(&s->verify, rows, step->context), us = step->seconds * 1e6;
+  if (step->prompt_rows == 0) tlt_bias_observe(&s->bias, step->n, s->nodes > 0, us, expected);
+  tlt_cost_observe(&s->verify, rows, step->context, step->seconds * 1e6);
   double seconds = step->seconds + s->propose_us * 1e-6;
   if (s->bandit && s->strategy >= 0 && step->prompt_rows == 0)
     tlt_bandit_reward(s->bandit, s->strategy, step->n, tokens, seconds);
@@ -455,5 +457,6 @@ tlt_status tlt_spec_attach(tlt_spec *s, tlt_engine *e, tlt_err *err) {
 void tlt_spec_refresh(tlt_spec *s) {
   EACH_SOURCE(s, x)
   if (x->source.refresh) x->source.refresh(x->source.context);
-  s->pause = (tlt_pause){0};
+  s->pause.left /= 4;
+  for (int i = 0; i < s->n_sources; i++) s->source[i].pause.left /= 4;
 }
