@@ -48,15 +48,15 @@ static void keep_rising(tlt_cost *c, int from) {
     if (c->shape[i] > c->shape[i + 1]) c->shape[i] = c->shape[i + 1];
 }
 
+/* Knots that were never seen go with their seen neighbour: the slope next to it keeps its
+ * proportion instead of bending because one end moved. */
 static void move_knot(tlt_cost *c, int i, double residual, double share) {
   double rate = SHAPE_FIRST / (c->seen[i] + 1);
   double factor = pow(residual, share * (rate > SHAPE_RATE ? rate : SHAPE_RATE));
-  int highest = TLT_COST_KNOTS - 1;
-  while (highest > 0 && !c->seen[highest]) highest--;
   c->shape[i] *= factor;
   if (c->seen[i] < SEEN_CAP) c->seen[i]++;
-  if (i >= highest) /* nothing is known beyond: keep the slope's proportion */
-    for (int j = i + 1; j < TLT_COST_KNOTS; j++) c->shape[j] *= factor;
+  for (int j = i + 1; j < TLT_COST_KNOTS && !c->seen[j]; j++) c->shape[j] *= factor;
+  for (int j = i - 1; j >= 0 && !c->seen[j]; j--) c->shape[j] *= factor;
   keep_rising(c, i);
 }
 

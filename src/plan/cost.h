@@ -5,7 +5,7 @@
  * shape is piecewise linear over fixed knots and starts from a guess; scale follows the machine as
  * it is now (other load, clock), quickly and for all row counts at once; a shape value moves slowly
  * and only relative to the scale, so that slow and fast moments do not look like cheap and dear
- * rows. Knots above the largest number of rows ever seen move with the highest that was seen. */
+ * rows. Knots that were never seen move with their seen neighbour. */
 #ifndef TLT_PLAN_COST_H
 #define TLT_PLAN_COST_H
 

@@ -262,6 +262,8 @@ void tlt_spec_plan(tlt_spec *s, int room, int prompt_rows) {
   plan p = {.s = s, .from = tlt_now(), .room = room};
   s->planned = true;
   if (s->verify.observations < PRICED_STEPS) return;
+  /* Reading prompts makes a step long without making tokens: everything would seem to pay. */
+  if (prompt_rows > s->n) return;
   if (s->spoke && tlt_probe_due(&s->probe)) {
     s->spoke = false;
     return;
