@@ -47,7 +47,8 @@ bool tlt_plan_deepen(const tlt_plan_step *s, int taken, double gain, int nodes, 
 }
 
 #define BIAS_RATE 0.15
-#define BIAS_MOST 2.0
+#define BIAS_MOST 1.3
+#define BIAS_FORGET 0.03 /* per step without drafts: a verdict must not outlive its evidence */
 enum { BIAS_LEAST_WITH = 3, BIAS_LEAST_WITHOUT = 2 };
 
 static int bias_range(int sequences) {
@@ -66,9 +67,11 @@ void tlt_bias_observe(tlt_bias *b, int sequences, bool drafts, double us, double
   int i = bias_range(sequences);
   double ratio = us / expected_us;
   if (!(ratio > 0.1 && ratio < 10)) return;
-  if (ratio > BIAS_MOST) ratio = BIAS_MOST; /* the machine was away */
+  if (ratio > 2) ratio = 2; /* the machine was away */
   if (drafts) follow(&b->range[i].with, &b->range[i].n_with, ratio);
   else follow(&b->range[i].without, &b->range[i].n_without, ratio);
+  if (!drafts && b->range[i].n_with)
+    b->range[i].with += BIAS_FORGET * (b->range[i].without - b->range[i].with);
 }
 
 double tlt_bias_of(const tlt_bias *b, int sequences) {

@@ -56,7 +56,7 @@ typedef struct tlt_bias {
 } tlt_bias;
 
 void tlt_bias_observe(tlt_bias *b, int sequences, bool drafts, double us, double expected_us);
-/* 1 while little is known, else 1 .. 2. */
+/* 1 while little is known, else 1 .. 1.3. */
 double tlt_bias_of(const tlt_bias *b, int sequences);
 
 /* ---- when to look again ---------------------------------------------------------------------- */

@@ -19,6 +19,7 @@ enum {
       12,         /* rows up to which a step of a model that does not fit in cache costs the same */
   KNEE_CACHE = 3, /* and of one that does */
   HISTORY_MB = 64,
+  SOON = 4, /* steps into a rollout after which it is looked at anew */
 };
 #define CACHE_BYTES (16u << 20)
 #define ATTENTION_SLOWNESS 4.0 /* of attention against matrix products, per operation */
@@ -457,6 +458,9 @@ tlt_status tlt_spec_attach(tlt_spec *s, tlt_engine *e, tlt_err *err) {
 void tlt_spec_refresh(tlt_spec *s) {
   EACH_SOURCE(s, x)
   if (x->source.refresh) x->source.refresh(x->source.context);
-  s->pause.left /= 4;
-  for (int i = 0; i < s->n_sources; i++) s->source[i].pause.left /= 4;
+  s->pause.left = s->pause.left > SOON ? SOON : s->pause.left;
+  for (int i = 0; i < s->n_sources; i++) {
+    tlt_pause *p = &s->source[i].pause;
+    p->left = p->left > SOON ? SOON : p->left;
+  }
 }
