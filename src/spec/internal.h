@@ -26,9 +26,9 @@ typedef struct tlt_spec_source {
                      is priced by catch_up */
   double catch_up_us;       /* per row */
   float gaps[TLT_CAL_GAPS]; /* faded counts of the gaps of its best candidates */
-  tlt_pause pause;      /* of a source whose drafts cost more than they brought */
-  double try_us;        /* what trying it took last time */
-  int idle, idle_most;      /* steps since it was last asked; when to try again unasked */
+  tlt_pause pause;          /* of a source whose drafts cost more than they brought */
+  double try_us;            /* what trying it took last time */
+  int idle, idle_most;      /* steps since a node of it was verified; when to verify one anyway */
   tlt_spec_seq *seq;        /* [batch] sequences it began with in this step */
   int *index;               /* [batch] place in seq of each sequence of the step, or -1 */
 } tlt_spec_source;
@@ -83,7 +83,9 @@ int tlt_spec_rank(tlt_spec *s, float least);
 /* Take the first n of the ranking: at most `most` nodes, most_each of a sequence. */
 void tlt_spec_take(tlt_spec *s, int n, int most, int most_each);
 
-/* stats.c */
+/* stats.c: a verified node; one whose parent was accepted; a step. */
+void tlt_spec_count_node(tlt_spec *s, const tlt_tree_node *n);
+void tlt_spec_count_edge(tlt_spec *s, const tlt_tree_node *n, bool accepted);
 void tlt_spec_count(tlt_spec *s, const tlt_spec_step *step);
 
 #endif

@@ -7,17 +7,16 @@ enum {
   BRANCHES = 3,     /* nodes of one level and sequence that are extended */
   CHILDREN = 3,     /* candidates asked for per node */
   LOOK_AHEAD = 6,   /* levels */
-  TRY_FIRST = 16,   /* unused steps after which a source is tried unasked, at first and at most */
+  TRY_FIRST = 16,   /* unused steps after which a node is verified anyway, at first and at most */
   TRY_MOST = 512,
   TRY_SHARE = 300,    /* steps take so much more time than the tries between them */
   MARGINAL_ROWS = 32, /* the flat stretch of a cost curve ends within so many rows */
 };
-#define TAIL                                                                          \
-  0.75f /* share of the fullest step's sequences below which a rollout is in its tail \
-         */
-#define DEAR                                                                            \
-  0.85f /* threshold above which nothing is drafted: a further row costs nearly as much \
-           as it could ever bring, less than what the estimates are wrong by */
+/* Share of the fullest step's sequences below which a rollout is in its tail. */
+#define TAIL 0.75f
+/* Threshold above which nothing is drafted: a further row costs nearly as much as it could ever
+ * bring, less than what the estimates are wrong by. */
+#define DEAR 0.85f
 #define UNLUCKY 0.4f /* sequences that a source serves this badly are left out */
 
 typedef struct plan {
@@ -242,11 +241,8 @@ static bool grow_level(plan *p, int depth, bool tried[TLT_SOURCES]) {
     int n = choose_for(p, x);
     bool rests = depth == 0 && x->as == TLT_EDGE_EAGLE && tlt_pause_step(&x->pause, s->n);
     bool pays = n > 0 && !rests && level_pays(p, x, n, depth);
-    if (!pays && depth == 0 && try_due(p, x)) {
-      tried[i] = true;
-      n = one_root(p, x);
-      pays = n > 0;
-    }
+    if (depth == 0 && try_due(p, x)) tried[i] = true;
+    if (!pays && depth == 0 && tried[i]) pays = (n = one_root(p, x)) > 0;
     if (!pays) continue;
     double before = p->step.spent_us;
     tlt_spec_grow(s, i, n, CHILDREN);

@@ -15,9 +15,8 @@ enum {
   FIXED_ROWS = 2048,  /* under a fixed strategy */
   EAGLE_ROWS = 512,   /* rows of one pass of the drafter */
   DEPTH_DEFAULT = 12,
-  KNEE_MEMORY =
-      12,         /* rows up to which a step of a model that does not fit in cache costs the same */
-  KNEE_CACHE = 3, /* and of one that does */
+  KNEE_MEMORY = 12, /* rows for the price of one, where the model does not fit in cache */
+  KNEE_CACHE = 3,   /* and where it does */
   HISTORY_MB = 64,
   SOON = 4, /* steps into a rollout after which it is looked at anew */
 };
@@ -49,8 +48,8 @@ static int choose_sequences(tlt_spec *s, tlt_spec_source *x, int n) {
   return count;
 }
 
-/* Microseconds, or 0 where this was a late join: that is no measure of the usual start. */
-static double begin(tlt_spec *s, tlt_spec_source *x, int n) {
+/* Microseconds; *late: this was a late join, which is no measure of the usual start. */
+static double begin(tlt_spec *s, tlt_spec_source *x, int n, bool *late) {
   int count = choose_sequences(s, x, n), behind = 0;
   for (int i = 0; x->source.behind && i < count; i++)
     behind += x->source.behind(x->source.context, &x->seq[i]);
@@ -58,10 +57,11 @@ static double begin(tlt_spec *s, tlt_spec_source *x, int n) {
   if (x->source.begin) x->source.begin(x->source.context, count, x->seq);
   x->begun = true;
   double us = (tlt_now() - from) * 1e6;
-  if (behind <= 4 * count) return us;
+  *late = behind > 4 * count;
+  if (!*late) return us;
   double each = us / behind;
   x->catch_up_us = x->catch_up_us > 0 ? 0.7 * x->catch_up_us + 0.3 * each : each;
-  return 0;
+  return us;
 }
 
 static void note_gap(tlt_spec_source *x, float gap) {
@@ -100,20 +100,19 @@ static void name_for_source(tlt_spec *s, tlt_spec_source *x, int n) {
 void tlt_spec_grow(tlt_spec *s, int i, int n, int k) {
   tlt_spec_source *x = &s->source[i];
   if (!x->alive || n == 0) return;
-  bool first = !x->begun;
-  double begun = first ? begin(s, x, n) : 0, from = tlt_now();
+  bool first = !x->begun, late = false;
+  double begun = first ? begin(s, x, n, &late) : 0, from = tlt_now();
   name_for_source(s, x, n);
   x->source.grow(x->source.context, x->seq, n, s->grow, k < TLT_CANDIDATES ? k : TLT_CANDIDATES);
   double us = (tlt_now() - from) * 1e6;
   if (!first) tlt_cost_observe(&x->level, n, 0, us);
-  else if (begun > 0) tlt_cost_observe(&x->start, n, 0, begun + us);
+  else if (!late) tlt_cost_observe(&x->start, n, 0, begun + us);
   s->stats.draft_seconds[x->as == TLT_EDGE_EAGLE ? TLT_SOURCE_EAGLE : TLT_SOURCE_SUFFIX] +=
       (begun + us) * 1e-6;
   for (int j = 0; j < n; j++) {
     s->grow[j].seq = s->grow_seq[j];
     add_children(s, x, &s->grow[j], s->grow_seq[j], s->grow_node[j]);
   }
-  x->idle = 0;
   drop_if_failed(x);
 }
 
@@ -252,7 +251,9 @@ static void learn(tlt_spec *s, const tlt_spec_result *r) {
     int parent = r->draft->parent[i];
     const tlt_tree_node *n = &t->node[t->final[i]];
     bool tried = parent < 0 || on_path[parent];
+    tlt_spec_count_node(s, n);
     if (!tried || (ended && r->n_path && parent == r->path[r->n_path - 1])) continue;
+    tlt_spec_count_edge(s, n, on_path[i]);
     tlt_calibration_observe(&s->calibration, &n->edge, on_path[i]);
     tlt_tree_learn(t, n, on_path[i]);
   }

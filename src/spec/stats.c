@@ -4,7 +4,12 @@ static int depth_bin(int depth) {
   return depth < TLT_SPEC_DEPTHS ? depth : TLT_SPEC_DEPTHS - 1;
 }
 
-static void count_edge(tlt_spec_stats *st, const tlt_tree_node *n, bool accepted) {
+void tlt_spec_count_node(tlt_spec *s, const tlt_tree_node *n) {
+  s->stats.drafted[n->edge.source][depth_bin(n->depth)]++;
+}
+
+void tlt_spec_count_edge(tlt_spec *s, const tlt_tree_node *n, bool accepted) {
+  tlt_spec_stats *st = &s->stats;
   int d = depth_bin(n->depth), tenth = (int)(n->edge_p * 10);
   double p = (double)n->edge_p, miss = p - (accepted ? 1.0 : 0.0);
   st->tried[n->edge.source][d]++;
@@ -14,22 +19,6 @@ static void count_edge(tlt_spec_stats *st, const tlt_tree_node *n, bool accepted
   st->bin_tried[tenth]++;
   st->bin_accepted[tenth] += accepted;
   st->bin_expected[tenth] += p;
-}
-
-/* Children of an accepted node that ended the answer were not drawn for: neither right nor wrong.
- */
-static void count_edges(tlt_spec *s, const tlt_spec_result *r) {
-  const tlt_tree *t = &s->tree[r->slot];
-  bool on_path[TLT_DRAFT_MAX] = {false};
-  int last = r->n_new == r->n_path && r->n_path ? r->path[r->n_path - 1] : -2;
-  for (int i = 0; i < r->n_path; i++) on_path[r->path[i]] = true;
-  for (int i = 0; i < r->draft->n; i++) {
-    const tlt_tree_node *n = &t->node[t->final[i]];
-    int parent = r->draft->parent[i];
-    s->stats.drafted[n->edge.source][depth_bin(n->depth)]++;
-    if (parent == last || (parent >= 0 && !on_path[parent])) continue;
-    count_edge(&s->stats, n, on_path[i]);
-  }
 }
 
 void tlt_spec_count(tlt_spec *s, const tlt_spec_step *step) {
@@ -46,7 +35,6 @@ void tlt_spec_count(tlt_spec *s, const tlt_spec_step *step) {
     if (!nodes) continue;
     st->drafted_steps++;
     st->drafted_step_tokens += r->n_new;
-    if (s->nodes && nodes == s->tree[r->slot].n_final) count_edges(s, r);
   }
 }
 

@@ -192,32 +192,11 @@ static void a_dropped_source_warns_once(void **state) {
   tlt_model_close(m);
 }
 
-/* On a machine where rows are dear the planner leaves a source alone that is never right, but not
- * one that always is. Prices are given, not measured: this test does not depend on the clock. */
-static void planner_follows_worth(void **state) {
-  (void)state;
-  tlt_cost c;
-  tlt_cost_init(&c, 12, 0);
-  for (int i = 0; i < 300; i++)
-    for (int r = 1; r <= 64; r *= 2) tlt_cost_observe(&c, r, 0, r <= 12 ? 1000 : 80.0 * r);
-  tlt_plan_step s = {.verify = &c, .rows = 32, .weight = 32};
-  float sure[32], hopeless[32];
-  for (int i = 0; i < 32; i++) {
-    sure[i] = 0.99f;
-    hopeless[i] = 0.05f;
-  }
-  assert_int_equal(tlt_plan_take(&s, 32, hopeless), 0);
-  s.rows = s.weight = 4;
-  s.rows = 4;
-  assert_in_range(tlt_plan_take(&s, 32, sure), 8, 32);
-}
-
 int main(void) {
   tlt_log_set_sink(count_warnings, NULL);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(no_source_changes_a_token),
       cmocka_unit_test(a_dropped_source_warns_once),
-      cmocka_unit_test(planner_follows_worth),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
