@@ -10,7 +10,7 @@
 
 #include "tlt/status.h"
 
-enum { TLT_METRICS_MAX = 256 };
+enum { TLT_METRICS_MAX = 512 };
 
 typedef enum tlt_metric_kind { TLT_METRIC_REAL, TLT_METRIC_COUNT, TLT_METRIC_TEXT } tlt_metric_kind;
 
