@@ -9,6 +9,7 @@
 #include "cmd/commands.h"
 #include "cmd/progress.h"
 #include "report/metrics.h"
+#include "report/trace.h"
 
 static const char *const phase_names[] = {"load", "rollout", "update", "eval", "save", "done"};
 
@@ -90,7 +91,7 @@ static void print_summary(const tlt_train_summary *s) {
 static tlt_status run(const tlt_train_options *o, tlt_err *err) {
   if (tlt_stop_install() != 0)
     return tlt_fail(err, TLT_EIO, "cannot install signal handlers: %s", strerror(errno));
-  tlt_train_hooks hooks = {NULL, &tlt_metrics_jsonl, show_progress, show_memory};
+  tlt_train_hooks hooks = {NULL, &tlt_metrics_jsonl, &tlt_trace_json, show_progress, show_memory};
   tlt_train_summary summary = {0};
   tlt_status s = tlt_train(o, &hooks, &tlt_stop_flags, &summary, err);
   tlt_progress_clear();

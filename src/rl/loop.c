@@ -292,6 +292,7 @@ static tlt_status save(tlt_loop *l, tlt_err *err) {
   begin_phase(l, TLT_PHASE_SAVE);
   tlt_status s = TLT_OK;
   if (l->hooks->metrics) s = l->hooks->metrics->sync(l->metrics, err);
+  if (s == TLT_OK && l->hooks->trace) s = l->hooks->trace->sync(l->trace, err);
   if (s == TLT_OK) s = tlt_rundir_sync_rollouts(l->dir, l->saved + 1, l->state->step, err);
   if (s == TLT_OK) s = tlt_state_save(l->dir, l->state, l->session, err);
   l->last_save = tlt_now() - l->phase_started;

@@ -10,6 +10,7 @@ typedef struct tlt_loop {
   tlt_run_state *state;
   const tlt_train_hooks *hooks;
   void *metrics; /* state of hooks->metrics */
+  void *trace;   /* state of hooks->trace */
   tlt_stop *stop;
   tlt_train_summary *summary;
   int64_t saved; /* step of the newest checkpoint on disk, -1: none */

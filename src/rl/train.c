@@ -112,7 +112,7 @@ static tlt_status open_all(job *j, tlt_err *err) {
 }
 
 /* From here on the directory is a run. */
-static tlt_status start(job *j, void **metrics, tlt_err *err) {
+static tlt_status start(job *j, void **metrics, void **trace, tlt_err *err) {
   int64_t last = j->checkpoint ? j->state.step : -1;
   tlt_text text = {0};
   tlt_yaml_write(&tlt_train_schema, &j->config, true, &text);
@@ -123,6 +123,7 @@ static tlt_status start(job *j, void **metrics, tlt_err *err) {
   }
   tlt_text_free(&text);
   if (s == TLT_OK && j->hooks.metrics) s = j->hooks.metrics->start(j->dir.path, last, metrics, err);
+  if (s == TLT_OK && j->hooks.trace) s = j->hooks.trace->start(j->dir.path, last, trace, err);
   return s;
 }
 
@@ -166,13 +167,14 @@ static tlt_status save_final(job *j, tlt_err *err) {
 }
 
 static tlt_status run(job *j, tlt_err *err) {
-  void *metrics = NULL;
-  tlt_status s = start(j, &metrics, err);
+  void *metrics = NULL, *trace = NULL;
+  tlt_status s = start(j, &metrics, &trace, err);
   tlt_loop loop = {.session = &j->session,
                    .dir = &j->dir,
                    .state = &j->state,
                    .hooks = &j->hooks,
                    .metrics = metrics,
+                   .trace = trace,
                    .stop = j->stop,
                    .summary = &j->summary,
                    .saved = j->checkpoint ? j->state.step : -1};
@@ -180,6 +182,10 @@ static tlt_status run(job *j, tlt_err *err) {
   if (s == TLT_OK) s = tlt_loop_run(&loop, err);
   if (j->hooks.metrics) {
     tlt_status closed = j->hooks.metrics->close(metrics, s == TLT_OK ? err : NULL);
+    if (s == TLT_OK) s = closed;
+  }
+  if (j->hooks.trace) {
+    tlt_status closed = j->hooks.trace->close(trace, s == TLT_OK ? err : NULL);
     if (s == TLT_OK) s = closed;
   }
   return s == TLT_OK ? save_final(j, err) : s;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "events/metrics.h"
+#include "events/spans.h"
 #include "rl/stop.h"
 #include "tlt/status.h"
 
@@ -65,6 +66,7 @@ typedef struct tlt_train_memory {
 typedef struct tlt_train_hooks {
   void *context;
   const tlt_metrics_sink *metrics; /* usually &tlt_metrics_jsonl of report/metrics.h */
+  const tlt_trace_sink *trace;     /* usually &tlt_trace_json of report/trace.h */
   void (*progress)(void *context, const tlt_train_progress *p);
   void (*memory)(void *context, const tlt_train_memory *m);
 } tlt_train_hooks; /* any member may be NULL */

@@ -1,0 +1,207 @@
+#include "report/trace.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "io/file.h"
+#include "io/text.h"
+#include "report/trace_file.h"
+
+#define END_MAX 1e14 /* microseconds: three years */
+
+/* Times are kept in whole nanoseconds, so that ends and beginnings agree after printing. */
+typedef struct writer {
+  tlt_trace_file *file;
+  tlt_text lines; /* of the account at work */
+  double from;    /* tlt_now() at the start of this process's part */
+  int64_t before; /* nanoseconds of the run before that */
+  int64_t last_step;
+  int n_tracks;
+  int64_t *end; /* [n_tracks] where each track ends, nanoseconds; -1: not named yet */
+} writer;
+
+/* ---- tracks -------------------------------------------------------------------------------------
+ */
+
+/* Track 0 is that of the steps, track w + 1 that of worker w. */
+static int thread_of(int track) {
+  return track == 0 ? TLT_TRACE_STEPS : track - 1;
+}
+
+static tlt_status want_track(writer *w, int track, tlt_err *err) {
+  if (track < w->n_tracks) return TLT_OK;
+  if (track > TLT_TRACE_WORKERS_MAX)
+    return tlt_fail(err, TLT_EINTERNAL, "trace: got worker %d, expected one below %d", track - 1,
+                    TLT_TRACE_WORKERS_MAX);
+  int64_t *end = tlt_realloc(w->end, (size_t)(track + 1) * sizeof *end);
+  if (!end) return tlt_fail_nomem(err, "trace", (size_t)(track + 1) * sizeof *end);
+  w->end = end;
+  while (w->n_tracks <= track) end[w->n_tracks++] = -1;
+  return TLT_OK;
+}
+
+static void see(void *context, const json_t *event) {
+  writer *w = context;
+  const char *name = json_string_value(json_object_get(event, "name"));
+  int64_t tid = json_integer_value(json_object_get(event, "tid"));
+  double end = json_number_value(json_object_get(event, "ts")) +
+               json_number_value(json_object_get(event, "dur"));
+  int64_t ns = end < END_MAX ? (int64_t)(end * 1000 + 0.5) : 0; /* damaged: passed over */
+  if (ns > w->before) w->before = ns;
+  int track = tid == TLT_TRACE_STEPS ? 0 : (int)tid + 1;
+  if (name && !strcmp(name, "thread_name") && track >= 0 && want_track(w, track, NULL) == TLT_OK)
+    w->end[track] = 0;
+}
+
+/* ---- events -------------------------------------------------------------------------------------
+ */
+
+static void begin_event(writer *w, int64_t step, const char *cat, char phase, int tid) {
+  tlt_text_printf(&w->lines, ",{\"step\":%lld,\"cat\":\"%s\",\"ph\":\"%c\",\"pid\":1,\"tid\":%d",
+                  (long long)step, cat, phase, tid);
+}
+
+static void put_ns(writer *w, const char *key, int64_t ns) {
+  tlt_text_printf(&w->lines, ",\"%s\":%lld.%03d", key, (long long)(ns / 1000), (int)(ns % 1000));
+}
+
+static void put_names(writer *w, int64_t step, int track) {
+  int tid = thread_of(track);
+  begin_event(w, step, "name", 'M', tid);
+  if (track == 0)
+    tlt_text_add(&w->lines, ",\"name\":\"thread_name\",\"args\":{\"name\":\"RL steps\"}}\n");
+  else
+    tlt_text_printf(&w->lines, ",\"name\":\"thread_name\",\"args\":{\"name\":\"worker %d\"}}\n",
+                    tid);
+  begin_event(w, step, "name", 'M', tid);
+  tlt_text_printf(&w->lines, ",\"name\":\"thread_sort_index\",\"args\":{\"sort_index\":%d}}\n",
+                  track);
+  w->end[track] = w->before;
+}
+
+/* Where a moment of a track lies: never before what the track already holds, whatever the clocks of
+ * other hosts say. */
+static int64_t place(const writer *w, int track, const tlt_account *a, double seconds) {
+  double since = a->begin - w->from + seconds;
+  int64_t ns = w->before + (since > 0 ? (int64_t)(since * 1e9 + 0.5) : 0);
+  return ns > w->end[track] ? ns : w->end[track];
+}
+
+static void put_span(writer *w, const tlt_account *a, const tlt_span *s) {
+  int track = a->worker + 1;
+  int64_t begin = place(w, track, a, s->begin), end = place(w, track, a, s->end);
+  if (end <= begin) return;
+  begin_event(w, a->step, "work", 'X', a->worker);
+  put_ns(w, "ts", begin);
+  put_ns(w, "dur", end - begin);
+  tlt_text_printf(&w->lines, ",\"name\":\"%s\",\"args\":{", tlt_work_name((tlt_work)s->state));
+  if (s->detail != TLT_NO_DETAIL)
+    tlt_text_printf(&w->lines, "\"detail\":%lld,", (long long)s->detail);
+  tlt_text_printf(&w->lines, "\"count\":%d}}\n", s->count);
+  w->end[track] = end;
+}
+
+static void put_point(writer *w, const tlt_account *a, int64_t from, const tlt_point *p) {
+  int64_t at = place(w, a->worker + 1, a, p->at);
+  if (at < from) at = from;
+  begin_event(w, a->step, "count", 'C', a->worker);
+  put_ns(w, "ts", at);
+  tlt_text_printf(&w->lines,
+                  ",\"name\":\"worker %d sequences\",\"args\":{\"sequences\":", a->worker);
+  tlt_text_f64(&w->lines, (double)p->sequences / (double)p->steps);
+  tlt_text_add(&w->lines, "}}\n");
+  begin_event(w, a->step, "count", 'C', a->worker);
+  put_ns(w, "ts", at);
+  tlt_text_printf(&w->lines,
+                  ",\"name\":\"worker %d accepted length\",\"args\":{\"tokens\":", a->worker);
+  tlt_text_f64(&w->lines, p->sequences ? (double)p->tokens / (double)p->sequences : 0);
+  tlt_text_add(&w->lines, "}}\n");
+}
+
+static void put_totals(writer *w, const tlt_account *a) {
+  begin_event(w, a->step, "step", 'i', a->worker);
+  w->end[a->worker + 1] = place(w, a->worker + 1, a, a->end - a->begin);
+  put_ns(w, "ts", w->end[a->worker + 1]);
+  tlt_text_add(&w->lines, ",\"s\":\"t\",\"name\":\"totals\",\"args\":{");
+  for (int i = 0; i < TLT_WORK_STATES; i++) {
+    tlt_text_printf(&w->lines, "\"%s\":", tlt_work_name((tlt_work)i));
+    tlt_text_f64(&w->lines, a->seconds[i]);
+    tlt_text_add(&w->lines, ",");
+  }
+  tlt_text_add(&w->lines, "\"folded\":");
+  tlt_text_f64(&w->lines, a->folded);
+  tlt_text_add(&w->lines, "}}\n");
+}
+
+static void put_step(writer *w, const tlt_account *a) {
+  int64_t begin = place(w, 0, a, 0), end = place(w, 0, a, a->end - a->begin);
+  if (w->end[0] < 0) put_names(w, a->step, 0);
+  begin_event(w, a->step, "step", 'X', TLT_TRACE_STEPS);
+  put_ns(w, "ts", begin);
+  put_ns(w, "dur", end - begin);
+  tlt_text_printf(&w->lines, ",\"name\":\"step %lld\",\"args\":{}}\n", (long long)a->step);
+  w->end[0] = end;
+}
+
+/* ---- the sink -----------------------------------------------------------------------------------
+ */
+
+static tlt_status put(void *state, const tlt_account *a, tlt_err *err) {
+  writer *w = state;
+  if (a->step < w->last_step)
+    return tlt_fail(err, TLT_EINTERNAL, "trace: got step %lld after %lld", (long long)a->step,
+                    (long long)w->last_step);
+  tlt_status s = want_track(w, a->worker + 1, err);
+  if (s != TLT_OK) return s;
+  w->last_step = a->step;
+  tlt_text_clear(&w->lines);
+  if (a->worker == 0) put_step(w, a);
+  if (w->end[a->worker + 1] < 0) put_names(w, a->step, a->worker + 1);
+  if (tlt_trace_file_details(w->file, a->step)) {
+    int64_t from = w->end[a->worker + 1];
+    for (int i = 0; i < a->n_points; i++) put_point(w, a, from, &a->point[i]);
+    for (int i = 0; i < a->n_spans; i++) put_span(w, a, &a->span[i]);
+  }
+  put_totals(w, a);
+  s = tlt_text_check(&w->lines, err);
+  return s == TLT_OK ? tlt_trace_file_add(w->file, w->lines.data, w->lines.n, err) : s;
+}
+
+static tlt_status sync_writer(void *state, tlt_err *err) {
+  writer *w = state;
+  return tlt_trace_file_sync(w->file, err);
+}
+
+static tlt_status close_writer(void *state, tlt_err *err) {
+  writer *w = state;
+  if (!w) return TLT_OK;
+  tlt_status s = tlt_trace_file_close(w->file, err);
+  tlt_text_free(&w->lines);
+  tlt_free(w->end);
+  tlt_free(w);
+  return s;
+}
+
+tlt_status tlt_trace_start(const char *run, int64_t last_step, uint64_t limit, void **state,
+                           tlt_err *err) {
+  char path[TLT_PATH_MAX];
+  tlt_path_join(path, run, "trace.json");
+  writer *w = tlt_calloc(1, sizeof *w);
+  if (!w) return tlt_fail_nomem(err, "trace writer", sizeof *w);
+  w->from = tlt_now();
+  w->last_step = last_step;
+  tlt_status s = want_track(w, 0, err);
+  if (s == TLT_OK) s = tlt_trace_file_open(path, last_step, limit, see, w, &w->file, err);
+  for (int i = 0; s == TLT_OK && i < w->n_tracks; i++)
+    if (w->end[i] == 0) w->end[i] = w->before;
+  if (s == TLT_OK) *state = w;
+  else close_writer(w, NULL);
+  return s;
+}
+
+static tlt_status start(const char *run, int64_t last_step, void **state, tlt_err *err) {
+  return tlt_trace_start(run, last_step, TLT_TRACE_BYTES, state, err);
+}
+
+const tlt_trace_sink tlt_trace_json = {start, put, sync_writer, close_writer};

@@ -1,0 +1,14 @@
+/* Accounts of workers (events/spans.h) under the names that go into metrics.jsonl. */
+#ifndef TLT_RL_WORKER_METRICS_H
+#define TLT_RL_WORKER_METRICS_H
+
+#include "events/metrics.h"
+#include "events/spans.h"
+
+enum { TLT_WORKER_KEYS_MAX = 8 }; /* more workers than that have no keys of their own */
+
+/* all[n]: finished accounts of one step, by worker. step_seconds: time/step, the denominator of
+ * workers/idle_fraction. Sums run in the order of workers. */
+void tlt_metrics_workers(tlt_metrics *m, const tlt_account *all, int n, double step_seconds);
+
+#endif
