@@ -9,9 +9,13 @@
 
 typedef struct tlt_model tlt_model;
 
+struct tlt_team;
+
 typedef struct tlt_model_options {
   const char *numerics; /* "auto", "portable", "avx512bf16", "amx"; NULL: auto */
   int threads;          /* 0: all cores */
+  const struct tlt_team *team; /* processes of this host that share one copy of the weights; opening
+                                  is then collective and fails on all or none. NULL: alone */
 } tlt_model_options;
 
 typedef struct tlt_model_info {

@@ -93,7 +93,7 @@ static int longest_sample(const job *j) {
 /* Everything that can be refused, before minutes of generating. */
 static tlt_status open_parts(job *j, tlt_err *err) {
   const tlt_drafter_train_options *o = j->o;
-  tlt_model_options mo = {o->numerics, o->threads};
+  tlt_model_options mo = {.numerics = o->numerics, .threads = o->threads};
   tlt_status s = tlt_tokenizer_open(o->model, &j->tokenizer, err);
   if (s == TLT_OK) s = open_prompts(j, err);
   if (s == TLT_OK) s = tlt_model_open(o->model, &mo, &j->model, err);

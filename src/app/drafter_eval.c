@@ -27,7 +27,7 @@ typedef struct job {
 
 static tlt_status open_parts(job *j, tlt_err *err) {
   const tlt_drafter_eval_options *o = j->o;
-  tlt_model_options mo = {o->numerics, o->threads};
+  tlt_model_options mo = {.numerics = o->numerics, .threads = o->threads};
   tlt_status s = tlt_tokenizer_open(o->model, &j->tokenizer, err);
   if (s == TLT_OK)
     s = o->task ? tlt_prompts_of_task(j->tokenizer, o->task, o->task_options, TLT_SPLIT_EVAL,

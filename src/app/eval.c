@@ -38,7 +38,7 @@ static tlt_status open_parts(parts *p, const tlt_eval_options *o, tlt_err *err) 
   tlt_status s = tlt_verifier_find(o->verifier, &verifier, err);
   if (s == TLT_OK) s = tlt_dataset_load(o->data, TLT_NEED_ANSWER, verifier, &p->data, err);
   if (s == TLT_OK) s = tlt_tokenizer_open(o->model, &p->tokenizer, err);
-  tlt_model_options mo = {o->numerics, o->threads};
+  tlt_model_options mo = {.numerics = o->numerics, .threads = o->threads};
   if (s == TLT_OK) s = tlt_model_open(o->model, &mo, &p->model, err);
   return s == TLT_OK ? open_problems(p, o, err) : s;
 }

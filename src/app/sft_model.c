@@ -87,8 +87,8 @@ static tlt_status create_random(tlt_sft_model *m, const tlt_sft_config *c,
 
 static tlt_status open_weights(tlt_sft_model *m, const tlt_sft_config *c, const char *numerics,
                                int threads, tlt_err *err) {
-  tlt_model_options o = {numerics ? numerics : c->common.numerics,
-                         threads >= 0 ? threads : (int)c->common.threads};
+  tlt_model_options o = {.numerics = numerics ? numerics : c->common.numerics,
+                         .threads = threads >= 0 ? threads : (int)c->common.threads};
   if (c->init.config) return create_random(m, c, &o, err);
   tlt_status s = tlt_model_open(c->common.model, &o, &m->model, err);
   if (s == TLT_OK && tlt_tokenizer_vocab(m->tokenizer) > m->model->weights->config.vocab)

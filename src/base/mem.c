@@ -69,6 +69,14 @@ tlt_status tlt_fail_nomem(tlt_err *err, const char *what, size_t bytes) {
 void tlt_alloc_guard_begin(void) { guard_depth++; }
 void tlt_alloc_guard_end(void) { guard_depth--; }
 
+int tlt_alloc_guard_suspend(void) {
+  int depth = guard_depth;
+  guard_depth = 0;
+  return depth;
+}
+
+void tlt_alloc_guard_resume(int depth) { guard_depth = depth; }
+
 struct tlt_arena_chunk {
   struct tlt_arena_chunk *next;
   size_t used, size;

@@ -34,6 +34,11 @@ tlt_status tlt_fail_nomem(tlt_err *err, const char *what, size_t bytes);
 void tlt_alloc_guard_begin(void);
 void tlt_alloc_guard_end(void);
 
+/* Foreign work in the middle of a guarded step (the pause of a pool) allocates as it likes: set
+ * this thread's guard aside, and put back what suspend returned. */
+int tlt_alloc_guard_suspend(void);
+void tlt_alloc_guard_resume(int depth);
+
 /* Bump arena: many small objects that die together. Memory is zeroed and 16-byte aligned. */
 typedef struct tlt_arena {
   struct tlt_arena_chunk *head;

@@ -14,20 +14,26 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-/* Lock rules: `generation` is written by the owner only, after task, context, items, next and
- * pending are set; workers read those only after they saw the new generation (acquire). `pending`
+/* Lock rules: `generation` is written by the owner only, after task, context, items, next, until
+ * and pending are set; workers read those only after they saw the new generation (acquire). `pending`
  * counts workers that have not finished the current generation; the owner returns at 0. */
 struct tlt_pool {
   int threads;
   tlt_pool_task task;
   void *context;
   int64_t items;
+  double until; /* no item is handed out after this time; 0: no limit */
   _Alignas(64) _Atomic int64_t next;
   _Alignas(64) _Atomic uint32_t generation;
   _Alignas(64) _Atomic uint32_t pending;
   _Atomic uint32_t sleepers;
   _Atomic bool stop;
   pthread_t *handles;
+  /* pauses; the owner's alone */
+  tlt_pool_hook hook;
+  void *hook_context;
+  double due; /* time of the next pause */
+  bool pausing, abandoned;
 };
 
 typedef struct worker {
@@ -62,8 +68,10 @@ static uint32_t wait_change(tlt_pool *pool, _Atomic uint32_t *word, uint32_t see
   return now;
 }
 
+static bool is_past(double until) { return until > 0 && tlt_now() >= until; }
+
 static void run_items(tlt_pool *pool, int thread) {
-  for (;;) {
+  while (!is_past(pool->until)) {
     int64_t i = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
     if (i >= pool->items) return;
     pool->task(pool->context, i, thread);
@@ -138,16 +146,18 @@ void tlt_pool_free(tlt_pool *pool) {
 
 int tlt_pool_threads(const tlt_pool *pool) { return pool->threads; }
 
-void tlt_pool_run(tlt_pool *pool, tlt_pool_task task, void *context, int64_t items) {
-  if (items <= 0) return;
-  if (pool->threads == 1 || items == 1) {
-    for (int64_t i = 0; i < items; i++) task(context, i, 0);
-    return;
+/* Items first .. items-1 until the time is up; returns the first one left. */
+static int64_t run_slice(tlt_pool *pool, tlt_pool_task task, void *context, int64_t first,
+                         int64_t items, double until) {
+  if (pool->threads == 1 || items - first == 1) {
+    for (; first < items && !is_past(until); first++) task(context, first, 0);
+    return first;
   }
   pool->task = task;
   pool->context = context;
   pool->items = items;
-  atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+  pool->until = until;
+  atomic_store_explicit(&pool->next, first, memory_order_relaxed);
   uint32_t others = (uint32_t)pool->threads - 1;
   atomic_store(&pool->pending, others);
   atomic_fetch_add(&pool->generation, 1);
@@ -155,4 +165,38 @@ void tlt_pool_run(tlt_pool *pool, tlt_pool_task task, void *context, int64_t ite
   run_items(pool, 0);
   uint32_t left = atomic_load(&pool->pending);
   while (left) left = wait_change(pool, &pool->pending, left);
+  int64_t next = atomic_load_explicit(&pool->next, memory_order_relaxed);
+  return next < items ? next : items;
+}
+
+/* ---- pauses ---- */
+
+static void pause_run(tlt_pool *pool) {
+  int guard = tlt_alloc_guard_suspend();
+  pool->pausing = true;
+  pool->abandoned = !pool->hook(pool->hook_context);
+  pool->pausing = false;
+  tlt_alloc_guard_resume(guard);
+  pool->due = tlt_now() + TLT_POOL_SLICE_MS * 1e-3;
+}
+
+void tlt_pool_set_pause(tlt_pool *pool, tlt_pool_hook hook, void *context) {
+  pool->hook = hook;
+  pool->hook_context = context;
+  pool->abandoned = false;
+  pool->due = tlt_now() + TLT_POOL_SLICE_MS * 1e-3;
+}
+
+bool tlt_pool_abandoned(const tlt_pool *pool) { return pool->abandoned; }
+
+void tlt_pool_run(tlt_pool *pool, tlt_pool_task task, void *context, int64_t items) {
+  if (items <= 0) return;
+  if (!pool->hook || pool->pausing) {
+    run_slice(pool, task, context, 0, items, 0);
+    return;
+  }
+  for (int64_t first = 0; first < items && !pool->abandoned;) {
+    first = run_slice(pool, task, context, first, items, pool->due);
+    if (tlt_now() >= pool->due) pause_run(pool);
+  }
 }

@@ -6,6 +6,7 @@
 #ifndef TLT_BASE_POOL_H
 #define TLT_BASE_POOL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "tlt/status.h"
@@ -25,6 +26,25 @@ int tlt_pool_threads(const tlt_pool *pool);
  * ascending order; returns when all are done. Allocates nothing. Not reentrant: one run at a
  * time, never from inside a task. */
 void tlt_pool_run(tlt_pool *pool, tlt_pool_task task, void *context, int64_t items);
+
+/* ---- pauses ---------------------------------------------------------------------------------- */
+
+/* With a hook, every TLT_POOL_SLICE_MS (plus the item that is at work then) a run stops handing out
+ * items, waits for those at work and calls hook(context) on the calling thread; so does the end of a
+ * run when that is due. Work that is background to something else stays answerable that way: the
+ * hook may itself use the pool, and such runs are ordinary ones, without pauses. The thread's
+ * allocation guard is set aside meanwhile.
+ *
+ * Which items ran before a pause depends on time; that every item runs once, in ascending order of
+ * starting, does not, nor do results.
+ *
+ * When hook returns false the work is abandoned: the rest of the run and every later run are skipped
+ * without a word until tlt_pool_set_pause is called again, and whoever runs several in a row asks
+ * tlt_pool_abandoned in between. hook NULL: no pauses. Not from inside a hook. */
+enum { TLT_POOL_SLICE_MS = 4 };
+typedef bool (*tlt_pool_hook)(void *context);
+void tlt_pool_set_pause(tlt_pool *pool, tlt_pool_hook hook, void *context);
+bool tlt_pool_abandoned(const tlt_pool *pool);
 
 /* Set MXCSR as the contract demands in the calling thread; the pool does so in its own. Call it
  * again after initialising a foreign library. */

@@ -6,6 +6,7 @@
 #ifndef TLT_BASE_TEAM_H
 #define TLT_BASE_TEAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,5 +30,19 @@ typedef struct tlt_team {
    * the sum is visible to all of them afterwards. Integer addition: the order does not matter. */
   tlt_status (*sum_hosts)(void *context, int64_t *x, size_t n, tlt_err *err);
 } tlt_team;
+
+/* More than one process: NULL and a team of one are not. */
+static inline bool tlt_team_shares(const tlt_team *team) { return team && team->size > 1; }
+
+/* Collective: every process brings how it fared so far, TLT_OK or what *err says, and gets the same
+ * answer: TLT_OK when all are well, else a failure. Its own text stays with a process that failed;
+ * the others get that of the lowest rank which did. A failure that only one process can have comes
+ * before collective calls; this comes between. */
+tlt_status tlt_team_agree(const tlt_team *team, tlt_status mine, tlt_err *err);
+
+/* The contiguous share of `items` that belongs to a process: first .. first of the next rank - 1. */
+static inline int64_t tlt_team_first(const tlt_team *team, int rank, int64_t items) {
+  return team ? items * rank / team->size : rank ? items : 0;
+}
 
 #endif

@@ -41,7 +41,7 @@ static tlt_status run(const char *what, const char *model, const char *numerics,
                       int rounds, tlt_bench_table *t, tlt_err *err) {
   if (!strcmp(what, "kernels")) return tlt_bench_kernels(numerics, threads, rounds, t, err);
   tlt_model *m = NULL;
-  tlt_model_options o = {numerics, threads};
+  tlt_model_options o = {.numerics = numerics, .threads = threads};
   tlt_status s = tlt_model_open(model, &o, &m, err);
   if (s == TLT_OK && !strcmp(what, "generate")) s = tlt_bench_generate(m, rounds, t, err);
   else if (s == TLT_OK && !strcmp(what, "train")) s = tlt_bench_train(m, rounds, t, err);

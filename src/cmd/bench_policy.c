@@ -89,7 +89,7 @@ static tlt_status check(policy_args *a, tlt_err *err) {
 static tlt_status run(policy_args *a, tlt_err *err) {
   tlt_model *m = NULL;
   tlt_tokenizer *t = NULL;
-  tlt_model_options mo = {a->numerics, a->threads};
+  tlt_model_options mo = {.numerics = a->numerics, .threads = a->threads};
   tlt_status s = tlt_tokenizer_open(a->model, &t, err);
   if (s == TLT_OK) s = tlt_model_open(a->model, &mo, &m, err);
   if (s == TLT_OK && !a->json)

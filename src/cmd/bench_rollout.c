@@ -61,7 +61,7 @@ static tlt_status run(rollout_args *a, tlt_err *err) {
   tlt_model *m = NULL;
   tlt_tokenizer *t = NULL;
   tlt_bench_rollout_result result;
-  tlt_model_options mo = {a->numerics, a->threads};
+  tlt_model_options mo = {.numerics = a->numerics, .threads = a->threads};
   tlt_status s = tlt_draft_kind_find(a->draft, &a->o.draft, err);
   if (s != TLT_OK) return tlt_fail_prefix(err, "--draft");
   tlt_spec_options so = {.draft = a->o.draft, .policy = a->o.policy, .drafter = a->o.drafter};

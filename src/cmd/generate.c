@@ -163,7 +163,7 @@ static tlt_status run(generate_args *a, tlt_err *err) {
   tlt_model *m = NULL;
   tlt_prompts prompts = {0};
   tlt_generate_stats stats;
-  tlt_model_options mo = {a->numerics, a->threads};
+  tlt_model_options mo = {.numerics = a->numerics, .threads = a->threads};
   size_t bytes = 0;
   tlt_status s = tlt_model_bytes(a->model, &bytes, err);
   if (s == TLT_OK) s = tlt_tokenizer_open(a->model, &t, err);

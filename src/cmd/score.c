@@ -33,7 +33,7 @@ static int score_main(int argc, char **argv) {
   if (s == TLT_OK && help) return 0;
   if (s == TLT_OK && (n_rest || !model || !in || !out))
     s = tlt_fail(&err, TLT_EUSAGE, "expected --model DIR --in FILE --out FILE");
-  tlt_model_options mo = {numerics, threads};
+  tlt_model_options mo = {.numerics = numerics, .threads = threads};
   if (s == TLT_OK) s = tlt_model_open(model, &mo, &m, &err);
   if (s == TLT_OK) s = tlt_score_file(m, in, out, temperature, show_progress, &err);
   tlt_progress_clear();

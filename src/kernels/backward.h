@@ -9,6 +9,7 @@
 #ifndef TLT_KERNELS_BACKWARD_H
 #define TLT_KERNELS_BACKWARD_H
 
+#include "base/shared_lock.h"
 #include "kernels/kernels.h"
 
 /* ---- int64 fixed point --------------------------------------------------------------------- */
@@ -32,11 +33,15 @@ typedef struct tlt_backward {
   size_t (*dx_scratch)(const tlt_packed *w, int rows); /* bytes per thread */
 
   /* dW = dY^T X for tile t of the rows of W[n][k], added to acc [n][k] int64 in fixed point (tile
-   * rows only). dy act [rows][ld_dy] (n columns), x act [rows][ldx] (k columns). *max_abs gets the
-   * tile's max |partial|. The chain over rows has a fixed order for given (n, k, rows). */
+   * rows only: dw_rows * t .. dw_rows * (t + 1) - 1). dy act [rows][ld_dy] (n columns), x act
+   * [rows][ldx] (k columns). *max_abs gets the tile's max |partial|. The chain over rows has a fixed
+   * order for given (n, k, rows). lock: held while the tile is added to, which other processes may
+   * do too; NULL: nobody else does. */
+  int dw_rows;
   int (*dw_tiles)(int n, int k);
   void (*dw)(int n, int k, int tile, const void *dy, size_t ld_dy, const void *x, size_t ldx,
-             int rows, int64_t *acc, float *max_abs, bool *bad, void *scratch);
+             int rows, int64_t *acc, tlt_shared_lock *lock, float *max_abs, bool *bad,
+             void *scratch);
   size_t (*dw_scratch)(int n, int k, int rows); /* bytes per thread */
 
   tlt_fix_add_fn fix_add;

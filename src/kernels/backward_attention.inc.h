@@ -182,6 +182,7 @@ const tlt_backward TLT_BACKWARD = {
     .dx_tiles = TLT_GEMM(dx_tiles),
     .dx_scratch = TLT_GEMM(dx_scratch),
     .dx = TLT_GEMM(dx),
+    .dw_rows = TLT_GEMM(dw_rows),
     .dw_tiles = TLT_GEMM(dw_tiles),
     .dw_scratch = TLT_GEMM(dw_scratch),
     .dw = TLT_GEMM(dw),

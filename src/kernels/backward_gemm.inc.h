@@ -1,7 +1,10 @@
 /* dX and dW of the portable path: fp32, one ascending FMA chain per element. Included after
  * backward_body.inc.h. */
 
-enum { DEPTH = 256 }; /* elements of the sum per pass, so that operands stay in cache */
+enum {
+  DEPTH = 256, /* elements of the sum per pass, so that operands stay in cache */
+  dw_rows = TILE,
+};
 
 static int dx_tiles(const tlt_packed *w) {
   return (w->k + TILE - 1) / TILE;
@@ -63,7 +66,8 @@ static void gather_columns(const float *x, size_t ldx, int rows, int from, int w
 }
 
 static void dw(int n, int k, int tile, const void *dy, size_t ld_dy, const void *x, size_t ldx,
-               int rows, int64_t *acc, float *max_abs, bool *bad, void *scratch) {
+               int rows, int64_t *acc, tlt_shared_lock *lock, float *max_abs, bool *bad,
+               void *scratch) {
   int n0 = tile * TILE, high = n - n0 < TILE ? n - n0 : TILE;
   float *b = scratch, *c = b + DEPTH * TILE, *a = c + TILE * TILE;
   gather_columns(dy, ld_dy, rows, n0, high, a);
@@ -76,10 +80,12 @@ static void dw(int n, int k, int tile, const void *dy, size_t ld_dy, const void 
       gather_columns((const float *)x + (size_t)r * ldx, ldx, depth, k0, width, b);
       mm(TILE, TILE, depth, a + (size_t)r * TILE, 1, TILE, b, TILE, c, TILE);
     }
+    tlt_shared_lock_take(lock);
     for (int i = 0; i < high; i++) {
       float max =
           fix_add(acc + (size_t)(n0 + i) * (size_t)k + k0, c + i * TILE, (size_t)width, bad);
       *max_abs = max > *max_abs ? max : *max_abs;
     }
+    tlt_shared_lock_drop(lock);
   }
 }

@@ -68,24 +68,28 @@ static tlt_status open_empty(const tlt_model_options *o, tlt_model **out, tlt_er
   return s;
 }
 
-tlt_status tlt_model_open(const char *dir, const tlt_model_options *o, tlt_model **out,
-                          tlt_err *err) {
-  tlt_status s = open_empty(o, out, err);
-  if (s != TLT_OK) return s;
-  if ((s = tlt_weights_load(dir, (*out)->pool, &(*out)->weights, err)) == TLT_OK) return s;
+/* With weights read from dir, or of shape c where dir is NULL. */
+static tlt_status open_with(const char *dir, const tlt_config *c, const tlt_model_options *o,
+                            tlt_model **out, tlt_err *err) {
+  const tlt_team *team = o ? o->team : NULL;
+  tlt_status s = tlt_team_agree(team, open_empty(o, out, err), err);
+  if (s == TLT_OK)
+    s = dir ? tlt_weights_load_shared(dir, (*out)->pool, team, &(*out)->weights, err)
+            : tlt_weights_create_shared(c, team, &(*out)->weights, err);
+  if (s == TLT_OK) return s;
   tlt_model_close(*out);
   *out = NULL;
   return s;
 }
 
+tlt_status tlt_model_open(const char *dir, const tlt_model_options *o, tlt_model **out,
+                          tlt_err *err) {
+  return open_with(dir, NULL, o, out, err);
+}
+
 tlt_status tlt_model_create(const tlt_config *c, const tlt_model_options *o, tlt_model **out,
                             tlt_err *err) {
-  tlt_status s = open_empty(o, out, err);
-  if (s != TLT_OK) return s;
-  if ((s = tlt_weights_create(c, &(*out)->weights, err)) == TLT_OK) return s;
-  tlt_model_close(*out);
-  *out = NULL;
-  return s;
+  return open_with(NULL, c, o, out, err);
 }
 
 void tlt_model_close(tlt_model *m) {

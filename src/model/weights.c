@@ -167,14 +167,8 @@ static void fill(float *v, int n, float x) {
   for (int i = 0; v && i < n; i++) v[i] = x;
 }
 
-tlt_status tlt__weights_memory(tlt_weights *w, tlt_err *err) {
+static void fill_gains(tlt_weights *w) {
   const tlt_config *c = &w->config;
-  w->bytes = tlt_weights_bytes(c);
-  w->memory = tlt_pages_alloc(w->bytes);
-  if (!w->memory) return tlt_fail_nomem(err, "weights", w->bytes);
-  tlt__carver at = {w->memory, 0};
-  carve_ends(&at, c, w);
-  for (int i = 0; i < c->layers; i++) tlt__carve_layer(&at, c, true, &w->layer[i]);
   fill(w->final_norm, c->hidden, 1);
   for (int i = 0; i < c->layers; i++) {
     fill(w->layer[i].norm1, c->hidden, 1);
@@ -182,22 +176,51 @@ tlt_status tlt__weights_memory(tlt_weights *w, tlt_err *err) {
     fill(w->layer[i].q_norm, c->head_dim, 1);
     fill(w->layer[i].k_norm, c->head_dim, 1);
   }
+}
+
+static tlt_status take_memory(tlt_weights *w, tlt_err *err) {
+  const tlt_team *team = w->team;
+  if (team) return team->share(team->context, w->bytes, &w->memory, err);
+  w->memory = tlt_pages_alloc(w->bytes);
+  return w->memory ? TLT_OK : tlt_fail_nomem(err, "weights", w->bytes);
+}
+
+tlt_status tlt__weights_memory(tlt_weights *w, tlt_err *err) {
+  const tlt_config *c = &w->config;
+  w->bytes = tlt_weights_bytes(c);
+  tlt_status s = take_memory(w, err);
+  if (s != TLT_OK) return s;
+  tlt__carver at = {w->memory, 0};
+  carve_ends(&at, c, w);
+  for (int i = 0; i < c->layers; i++) tlt__carve_layer(&at, c, true, &w->layer[i]);
+  if (!w->team || w->team->rank == 0) fill_gains(w);
   list_params(w);
   return TLT_OK;
 }
 
-tlt_status tlt_weights_create(const tlt_config *c, tlt_weights **out, tlt_err *err) {
-  tlt_status s = tlt__weights_shell(c, out, err);
-  if (s != TLT_OK) return s;
-  if ((s = tlt__weights_memory(*out, err)) == TLT_OK) return s;
-  tlt_weights_free(*out);
+tlt_status tlt_weights_create_shared(const tlt_config *c, const tlt_team *team, tlt_weights **out,
+                                     tlt_err *err) {
   *out = NULL;
+  tlt_weights *w = NULL;
+  tlt_status s = tlt_team_agree(team, tlt__weights_shell(c, &w, err), err);
+  if (s == TLT_OK) {
+    w->team = team;
+    s = tlt__weights_memory(w, err);
+  }
+  if (s == TLT_OK && team) s = team->barrier(team->context, err);
+  if (s == TLT_OK) *out = w;
+  else tlt_weights_free(w);
   return s;
+}
+
+tlt_status tlt_weights_create(const tlt_config *c, tlt_weights **out, tlt_err *err) {
+  return tlt_weights_create_shared(c, NULL, out, err);
 }
 
 void tlt_weights_free(tlt_weights *w) {
   if (!w) return;
-  tlt_pages_free(w->memory, w->bytes);
+  if (!w->team) tlt_pages_free(w->memory, w->bytes);
+  else w->team->unshare(w->team->context, w->memory, w->bytes);
   tlt_free(w->param);
   tlt_free(w->layer);
   tlt_free(w);

@@ -7,6 +7,7 @@
 
 #include "base/pool.h"
 #include "base/sha256.h"
+#include "base/team.h"
 #include "kernels/kernels.h"
 #include "model/config.h"
 
@@ -43,6 +44,7 @@ typedef struct tlt_weights {
   uint64_t elements; /* sum over params */
   void *memory;
   size_t bytes;
+  const tlt_team *team; /* whose memory it is; NULL: this process's own */
 } tlt_weights;
 
 /* Memory that tlt_weights_create will take, bytes. */
@@ -50,12 +52,22 @@ size_t tlt_weights_bytes(const tlt_config *c);
 
 /* All zero (norm gains 1). */
 tlt_status tlt_weights_create(const tlt_config *c, tlt_weights **out, tlt_err *err);
-void tlt_weights_free(tlt_weights *w);
+/* The same in memory that the processes of a team share, one copy per host. Collective; fails on
+ * all or none. The structure is each process's own, with pointers of its own. Who writes values
+ * (tlt_weights_init, a trainer's step) does so once for all; a barrier then makes them visible. team
+ * outlives the weights; NULL: tlt_weights_create. */
+tlt_status tlt_weights_create_shared(const tlt_config *c, const tlt_team *team, tlt_weights **out,
+                                     tlt_err *err);
+void tlt_weights_free(tlt_weights *w); /* not collective; NULL is harmless */
 
 /* Read a Hugging Face directory: config, then all tensors, streamed into panels by the pool.
  * Missing, unexpected (ignored ones: rotary inv_freq buffers) or wrongly shaped tensors: TLT_EDATA
  * with the name. */
 tlt_status tlt_weights_load(const char *dir, tlt_pool *pool, tlt_weights **out, tlt_err *err);
+/* The same into the memory of a team: all read config.json, its rank 0 checks and reads the tensors
+ * and the others wait asleep. Collective; a failure of one is a failure of all. */
+tlt_status tlt_weights_load_shared(const char *dir, tlt_pool *pool, const tlt_team *team,
+                                   tlt_weights **out, tlt_err *err);
 
 /* The parameter of that name, or NULL. */
 const tlt_param *tlt_weights_find(const tlt_weights *w, const char *name);

@@ -9,7 +9,8 @@
 /* Names and shapes without memory: lets a loader check a file before anything large is taken. */
 tlt_status tlt__weights_shell(const tlt_config *c, tlt_weights **out, tlt_err *err);
 
-/* Take the memory of a shell: matrices 0, norm gains 1. */
+/* Take the memory of a shell, that of its team if it has one (collective): matrices 0, norm gains 1
+ * (written by rank 0, not yet waited for). */
 tlt_status tlt__weights_memory(tlt_weights *w, tlt_err *err);
 
 /* ---- Layout: one region, carved; and the list ---- */

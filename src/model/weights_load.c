@@ -187,24 +187,51 @@ out:
   return s;
 }
 
-tlt_status tlt_weights_load(const char *dir, tlt_pool *pool, tlt_weights **out, tlt_err *err) {
+/* ---- A directory ---- */
+
+/* A tied head may be in the file all the same. */
+static tlt_param head_of(const tlt_weights *w) {
+  tlt_param head = {.n = w->config.vocab, .k = w->config.hidden};
+  snprintf(head.name, sizeof head.name, "lm_head.weight");
+  head.matrix = (tlt_packed *)&w->embed; /* says that it is a matrix; not written */
+  return head;
+}
+
+/* The model's shell, and on the process that reads its file, checked against the shell. */
+static tlt_status open_files(const char *dir, bool reads, tlt_weights **w, tlt_st_set **set,
+                             tlt_err *err) {
   tlt_config c;
+  char what[32];
+  tlt_status s = tlt_config_load(dir, &c, err);
+  if (s == TLT_OK) s = tlt__weights_shell(&c, w, err);
+  if (s != TLT_OK || !reads) return s;
+  if ((s = tlt_st_open(dir, set, err))) return s;
+  tlt_param head = head_of(*w);
+  snprintf(what, sizeof what, "%s model", tlt_arch_name(c.arch));
+  return tlt__weights_check(dir, *w, *set, &head, c.tied, what, err);
+}
+
+tlt_status tlt_weights_load_shared(const char *dir, tlt_pool *pool, const tlt_team *team,
+                                   tlt_weights **out, tlt_err *err) {
   tlt_weights *w = NULL;
   tlt_st_set *set = NULL;
-  char what[32];
+  bool reads = !team || team->rank == 0;
   *out = NULL;
-  tlt_status s = tlt_config_load(dir, &c, err);
-  if (s == TLT_OK) s = tlt_st_open(dir, &set, err);
-  if (s == TLT_OK) s = tlt__weights_shell(&c, &w, err);
+  tlt_status s = tlt_team_agree(team, open_files(dir, reads, &w, &set, err), err);
   if (s != TLT_OK) goto out;
-  tlt_param head = {.name = "lm_head.weight", .n = c.vocab, .k = c.hidden, .matrix = &w->embed};
-  snprintf(what, sizeof what, "%s model", tlt_arch_name(c.arch));
-  if ((s = tlt__weights_check(dir, w, set, &head, c.tied, what, err))) goto out;
+  w->team = team;
   if ((s = tlt__weights_memory(w, err))) goto out;
-  s = tlt__weights_read(w, set, c.tied ? tlt_st_find(set, head.name) : NULL, pool, err);
+  if (reads)
+    s = tlt__weights_read(w, set, w->config.tied ? tlt_st_find(set, head_of(w).name) : NULL, pool,
+                          err);
+  s = tlt_team_agree(team, s, err);
 out:
   tlt_st_close(set);
   if (s != TLT_OK) tlt_weights_free(w);
   else *out = w;
   return s;
+}
+
+tlt_status tlt_weights_load(const char *dir, tlt_pool *pool, tlt_weights **out, tlt_err *err) {
+  return tlt_weights_load_shared(dir, pool, NULL, out, err);
 }

@@ -243,6 +243,6 @@ tlt_status tlt_state_restore(tlt_ckpt_reader *reader, tlt_trainer *t, tlt_err *e
                    (unsigned long long)bytes, (unsigned long long)want);
     if (s == TLT_OK) s = tlt_ckpt_read(reader, data[i], (size_t)bytes, err);
   }
-  if (s == TLT_OK) tlt_trainer_restored(t, steps);
+  if (s == TLT_OK) s = tlt_trainer_restored(t, steps, err);
   return s;
 }

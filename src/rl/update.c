@@ -311,7 +311,7 @@ static tlt_status minibatch(pass *p, int from, int to, bool first_pass, totals *
       p->job->progress(p->job->context, done->groups, done->of, done->tokens);
   }
   if (s != TLT_OK) {
-    tlt_trainer_clear(p->job->trainer);
+    (void)tlt_trainer_clear(p->job->trainer, NULL);
     return s;
   }
   float scale = minibatch_scale(p, from, to);

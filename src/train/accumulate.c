@@ -5,6 +5,10 @@
 #include "train/loss.h"
 #include "train/trainer_internal.h"
 
+static tlt_status abandoned(tlt_err *err) {
+  return tlt_fail(err, TLT_ESTOPPED, "work abandoned");
+}
+
 tlt_status tlt_trainer_logprobs(tlt_trainer *t, const tlt_micro *m, float *logp, tlt_err *err) {
   tlt_batch batch;
   int n;
@@ -15,6 +19,7 @@ tlt_status tlt_trainer_logprobs(tlt_trainer *t, const tlt_micro *m, float *logp,
   tlt_head_hidden(t, t->x, n);
   tlt_head_logprobs(t, n, m->temperature, NULL);
   tlt_alloc_guard_end();
+  if (tlt_pool_abandoned(t->pool)) return abandoned(err);
   memcpy(logp, t->logp, (size_t)n * sizeof *logp);
   return TLT_OK;
 }
@@ -44,7 +49,7 @@ static bool all_zero(const float *x, int n) {
  * slot that a later layer no longer needs; its x_out lands where it was. */
 static void backward_layers(tlt_trainer *t, const tlt_batch *batch) {
   int first_kept = t->dim.layers - t->slots;
-  for (int l = t->dim.layers - 1; l >= 0; l--) {
+  for (int l = t->dim.layers - 1; l >= 0 && !tlt_pool_abandoned(t->pool); l--) {
     tlt_slot *slot = &t->slot[l >= first_kept ? l - first_kept : 0];
     if (l < first_kept) tlt_pass_layer(t, batch, l, tlt_x_at(t, l), tlt_x_at(t, l + 1), slot);
     tlt_backward_layer(t, batch, l, slot);
@@ -59,18 +64,19 @@ static void head_and_loss(tlt_trainer *t, const tlt_micro *m, const tlt_batch *b
   bool early = known || loss == tlt_loss_sft;
   tlt_head_hidden(t, tlt_x_at(t, t->dim.layers), n);
   if (!early) tlt_head_logprobs(t, n, m->temperature, entropy);
+  if (tlt_pool_abandoned(t->pool)) return; /* the loss must not see what is not there */
   tlt_alloc_guard_end();
   if (loss == tlt_loss_sft) tlt_loss_sft(NULL, m, n, NULL, t->dlogp);
   else loss(context, m, n, known ? known : t->logp, t->dlogp);
   tlt_alloc_guard_begin();
   if (!all_zero(t->dlogp, n)) {
+    tlt_touch(t);
     tlt_head_backward(t, batch->n_rows, n, m->temperature, early, entropy);
     backward_layers(t, batch);
-    t->dirty = true;
   } else if (early) {
     tlt_head_logprobs(t, n, m->temperature, entropy);
   }
-  if (loss == tlt_loss_sft) tlt_loss_sft(context, m, n, t->logp, t->dlogp);
+  if (loss == tlt_loss_sft && !tlt_pool_abandoned(t->pool)) tlt_loss_sft(context, m, n, t->logp, t->dlogp);
 }
 
 tlt_status tlt_trainer_accumulate(tlt_trainer *t, const tlt_micro *m, tlt_loss_fn loss,
@@ -85,6 +91,7 @@ tlt_status tlt_trainer_accumulate(tlt_trainer *t, const tlt_micro *m, tlt_loss_f
   tlt_pass_forward(t, &batch, true);
   head_and_loss(t, m, &batch, n, loss, context, logp_known, entropy_out);
   tlt_alloc_guard_end();
+  if (tlt_pool_abandoned(t->pool)) return abandoned(err);
   if (logp_out) memcpy(logp_out, t->logp, (size_t)n * sizeof *logp_out);
   return logp_known ? check_known(t, m, logp_known, err) : TLT_OK;
 }

@@ -12,8 +12,12 @@ void tlt_act_row(const tlt_trainer *t, const float *from, int n, void *to) {
 /* ---- accounting ------------------------------------------------------------------------------ */
 
 void tlt_site_note(tlt_site *site, float max, bool bad) {
-  site->total += ceil((double)max);
-  site->bad |= bad;
+  if (bad) atomic_fetch_add_explicit(site->bad, 1, memory_order_relaxed);
+  else atomic_fetch_add_explicit(site->total, (int64_t)ceilf(max), memory_order_relaxed);
+}
+
+void tlt_touch(tlt_trainer *t) {
+  atomic_store_explicit(t->touched, 1, memory_order_relaxed);
 }
 
 static void see(tlt_trainer *t, int thread, float max, bool bad) {
@@ -55,8 +59,10 @@ static void gemm_tile(void *context, int64_t item, int thread) {
   }
   float max = 0;
   bool bad = false;
-  t->b->dw(j->w->n, j->w->k, (int)item - j->dx_tiles, j->dy, j->ld_dy, j->x, j->ldx, j->rows,
-           j->site->acc, &max, &bad, scratch);
+  int tile = (int)item - j->dx_tiles;
+  tlt_shared_lock *lock = j->site->lock ? j->site->lock + tile : NULL;
+  t->b->dw(j->w->n, j->w->k, tile, j->dy, j->ld_dy, j->x, j->ldx, j->rows,
+           j->site->acc, lock, &max, &bad, scratch);
   see(t, thread, max, bad);
 }
 
@@ -77,7 +83,9 @@ void tlt_backward_partials(tlt_trainer *t, tlt_site *site, const float *partial,
   for (int b = 1; b < blocks; b++)
     for (size_t i = 0; i < n; i++) sum[i] += partial[(size_t)b * stride + i];
   bool bad = false;
+  tlt_shared_lock_take(site->lock);
   float max = t->b->fix_add(site->acc, sum, n, &bad);
+  tlt_shared_lock_drop(site->lock);
   tlt_site_note(site, max, bad);
 }
 
@@ -99,7 +107,10 @@ static void embed_token(void *context, int64_t item, int thread) {
   while ((row = t->chain_next[row]) >= 0)
     for (size_t i = 0; i < h; i++) sum[i] += t->dx[(size_t)row * h + i];
   bool bad = false;
+  tlt_shared_lock *lock = t->embed->lock ? t->embed->lock + token / t->b->dw_rows : NULL;
+  tlt_shared_lock_take(lock);
   float max = t->b->fix_add(t->embed->acc + (size_t)token * h, sum, h, &bad);
+  tlt_shared_lock_drop(lock);
   see(t, thread, max, bad);
 }
 

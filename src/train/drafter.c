@@ -71,7 +71,7 @@ static tlt_status take_memory(tlt_drafter_trainer *t, tlt_err *err) {
   tlt_status status = tlt_sites_map(b, err);
   if (status) return status;
   tlt_step_list_tasks(b);
-  tlt_masters_from_weights(b);
+  tlt_step_take_masters(b);
   return TLT_OK;
 }
 
@@ -124,12 +124,16 @@ enum {
   BACKWARD_PHASES = sizeof backward_phases / sizeof *backward_phases,
 };
 
+static void run_phase(tlt_drafter_trainer *t, tlt_draft_phase phase, int step) {
+  if (!tlt_pool_abandoned(t->base.pool)) phase(t, step);
+}
+
 static void run_phases(tlt_drafter_trainer *t) {
   tlt_draft_teacher(t, 0);
   for (int j = 0; j < t->steps; j++)
-    for (int i = 0; i < FORWARD_PHASES; i++) forward_phases[i](t, j);
+    for (int i = 0; i < FORWARD_PHASES; i++) run_phase(t, forward_phases[i], j);
   for (int j = t->steps - 1; t->train && j >= 0; j--)
-    for (int i = 0; i < BACKWARD_PHASES; i++) backward_phases[i](t, j);
+    for (int i = 0; i < BACKWARD_PHASES; i++) run_phase(t, backward_phases[i], j);
 }
 
 static void add_sums(tlt_draft_stats *to, const tlt_draft_stats *s) {
@@ -151,10 +155,11 @@ static tlt_status run_micro(tlt_drafter_trainer *t, const tlt_draft_micro *m, bo
   t->train = train;
   t->steps = train ? t->o.unroll : t->max_steps;
   t->sums = (tlt_draft_stats){0};
+  if (train) tlt_touch(&t->base);
   tlt_alloc_guard_begin();
   run_phases(t);
   tlt_alloc_guard_end();
-  if (train) t->base.dirty = true;
+  if (tlt_pool_abandoned(t->base.pool)) return tlt_fail(err, TLT_ESTOPPED, "work abandoned");
   if (stats) add_sums(stats, &t->sums);
   return TLT_OK;
 }
@@ -180,5 +185,5 @@ tlt_status tlt_drafter_trainer_step(tlt_drafter_trainer *t, const tlt_adamw *how
 
 void tlt_drafter_trainer_clear(tlt_drafter_trainer *t) {
   t->weight = 0;
-  tlt_trainer_clear(&t->base);
+  (void)tlt_trainer_clear(&t->base, NULL); /* only a team could fail */
 }

@@ -77,7 +77,8 @@ static void carve_work(tlt_carver *c, tlt_drafter_trainer *t) {
 
 size_t tlt_draft_carve(tlt_drafter_trainer *t) {
   tlt_carver c = {t->base.region, 0};
-  tlt_carve_optimizer(&c, &t->base);
+  tlt_carve_shared(&c, &t->base);
+  tlt_carve_sites(&c, &t->base);
   carve_micro(&c, t);
   for (int j = 0; j < t->max_steps; j++) carve_step(&c, t, &t->step[j]);
   carve_loss(&c, t);

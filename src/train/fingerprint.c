@@ -58,7 +58,7 @@ static void gemms(bench *b, const tlt_kernels *k, const tlt_backward *back) {
   for (int i = 0; i < back->dw_tiles(OUTPUTS, WIDTH); i++) {
     float max = 0;
     bool bad = false;
-    back->dw(OUTPUTS, WIDTH, i, b->dy_act, OUT_STRIDE, b->x, STRIDE, ROWS, b->acc, &max, &bad,
+    back->dw(OUTPUTS, WIDTH, i, b->dy_act, OUT_STRIDE, b->x, STRIDE, ROWS, b->acc, NULL, &max, &bad,
              b->scratch);
   }
   tlt_sha256_add(&b->hash, b->y, sizeof b->y);

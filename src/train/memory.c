@@ -1,4 +1,4 @@
-/* What a trainer takes from its one region of memory. */
+/* What a trainer takes from its memory: a region of its own, and one that a team shares. */
 #include "train/trainer_internal.h"
 
 void *tlt_carve(tlt_carver *c, size_t count, size_t size) {
@@ -68,17 +68,28 @@ static size_t scratch_bytes(const tlt_trainer *t) {
   return larger(tlt_layer_scratch(t), tlt_scratch_for(t, &t->w->head, chunk_rows(t)));
 }
 
-void tlt_carve_optimizer(tlt_carver *c, tlt_trainer *t) {
-  size_t n = t->w->elements, params = (size_t)t->w->n_params;
-  t->acc = tlt_carve(c, n, sizeof *t->acc);
+void tlt_carve_shared(tlt_carver *c, tlt_trainer *t) {
+  size_t n = t->w->elements, sites = (size_t)t->n_sites;
+  t->sum_count = n + 2 * sites + 1;
+  t->acc = tlt_carve(c, t->sum_count, sizeof *t->acc);
+  if (t->acc) {
+    t->total = (_Atomic int64_t *)(t->acc + n);
+    t->bad = t->total + sites;
+    t->touched = t->bad + sites;
+  }
   t->master = tlt_carve(c, n, sizeof(float));
   t->moment1 = tlt_carve(c, n, sizeof(float));
   t->moment2 = tlt_carve(c, n, sizeof(float));
+  t->norm_sum = tlt_carve(c, n / TLT_NORM_BLOCK + 1, sizeof *t->norm_sum);
+  if (tlt_team_shares(t->team)) t->lock = tlt_carve(c, tlt_sites_locks(t), sizeof *t->lock);
+}
+
+void tlt_carve_sites(tlt_carver *c, tlt_trainer *t) {
+  size_t params = (size_t)t->w->n_params;
   t->site = tlt_carve(c, (size_t)t->n_sites, sizeof *t->site);
   t->param_site = tlt_carve(c, params, sizeof *t->param_site);
   t->param_acc = tlt_carve(c, params, sizeof *t->param_acc);
   t->param_task = tlt_carve(c, params + 1, sizeof *t->param_task);
-  t->norm_sum = tlt_carve(c, n / TLT_NORM_BLOCK + 1, sizeof *t->norm_sum);
 }
 
 static void carve_micro(tlt_carver *c, tlt_trainer *t) {
@@ -126,10 +137,12 @@ void tlt_carve_workspace(tlt_carver *c, tlt_trainer *t, size_t scratch_bytes) {
   t->seen = tlt_carve(c, (size_t)t->threads, sizeof *t->seen);
 }
 
-/* Everything below t->region; the first call (region NULL) counts. */
-size_t tlt_carve_trainer(tlt_trainer *t) {
-  tlt_carver c = {t->region, 0};
-  if (!t->forward_only) tlt_carve_optimizer(&c, t);
+void tlt_carve_trainer(tlt_trainer *t) {
+  tlt_carver c = {t->region, 0}, shared = {t->shared, 0};
+  if (!t->forward_only) {
+    tlt_carve_shared(&shared, t);
+    tlt_carve_sites(&c, t);
+  }
   carve_micro(&c, t);
   int xs = t->forward_only ? 1 : t->dim.layers + 1;
   t->x = tlt_carve(&c, (size_t)xs * (size_t)t->rows * (size_t)t->dim.hidden, sizeof(float));
@@ -138,5 +151,6 @@ size_t tlt_carve_trainer(tlt_trainer *t) {
   for (int i = 0; i < t->slots; i++) tlt_carve_slot(&c, t, t->slot ? &t->slot[i] : NULL);
   carve_head(&c, t);
   tlt_carve_workspace(&c, t, scratch_bytes(t));
-  return c.used;
+  t->region_bytes = c.used;
+  t->shared_bytes = shared.used;
 }

@@ -47,7 +47,35 @@ static int64_t place_in_site(const tlt_param *p, const tlt_site *s) {
                                                                              : -1;
 }
 
+static size_t locks_of(const tlt_trainer *t, const tlt_packed *w) {
+  return (size_t)t->b->dw_tiles(w->n, w->k);
+}
+
+size_t tlt_sites_locks(const tlt_trainer *t) {
+  enum { VECTORS = TLT_SITES_PER_LAYER - TLT_SITE_NORM1 };
+  size_t locks = locks_of(t, &t->w->embed) + locks_of(t, &t->w->head) + 1;
+  for (int l = 0; l < t->dim.layers; l++) {
+    const tlt_layer_weights *w = &t->w->layer[l];
+    locks += locks_of(t, &w->qkv) + locks_of(t, &w->o) + locks_of(t, &w->gu) +
+             locks_of(t, &w->down) + VECTORS;
+  }
+  return locks;
+}
+
+static void place_sites(tlt_trainer *t) {
+  tlt_shared_lock *lock = t->lock;
+  for (int i = 0; i < t->n_sites; i++) {
+    tlt_site *s = &t->site[i];
+    if (!s->acc) continue;
+    s->total = &t->total[i];
+    s->bad = &t->bad[i];
+    s->lock = lock;
+    if (lock) lock += s->matrix ? locks_of(t, s->matrix) : 1;
+  }
+}
+
 tlt_status tlt_sites_map(tlt_trainer *t, tlt_err *err) {
+  place_sites(t);
   for (int p = 0; p < t->w->n_params; p++) {
     int64_t place = -1;
     for (int s = 0; s < t->n_sites && place < 0; s++) {
@@ -61,14 +89,4 @@ tlt_status tlt_sites_map(tlt_trainer *t, tlt_err *err) {
                       t->w->param[p].name);
   }
   return TLT_OK;
-}
-
-static void get_param(void *context, int64_t p, int thread) {
-  (void)thread;
-  tlt_trainer *t = context;
-  tlt_param_get(&t->w->param[p], t->master + t->w->param[p].offset);
-}
-
-void tlt_masters_from_weights(tlt_trainer *t) {
-  tlt_pool_run(t->pool, get_param, t, t->w->n_params);
 }

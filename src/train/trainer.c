@@ -16,6 +16,7 @@ void tlt_trainer_describe(tlt_trainer *t, const tlt_weights *w, const tlt_kernel
   *t = (tlt_trainer){.k = k, .b = tlt_backward_of(k), .threads = threads};
   t->w = (tlt_weights *)w; /* tlt_trainer_bytes only reads */
   t->forward_only = o->forward_only;
+  t->team = o->forward_only ? NULL : o->team;
   t->rows = o->micro_tokens > o->max_sample ? o->micro_tokens : o->max_sample;
   t->activation_bytes = o->activation_mb << 20;
   t->scale = 1.0f / sqrtf((float)c->head_dim);
@@ -37,26 +38,23 @@ size_t tlt_trainer_bytes(const tlt_weights *w, const tlt_kernels *k, const tlt_t
                          int threads) {
   tlt_trainer t;
   tlt_trainer_describe(&t, w, k, o, threads);
-  return tlt_carve_trainer(&t) + sizeof t + tlt_forward_bytes(&w->config, threads, t.rows, t.rows);
+  tlt_carve_trainer(&t);
+  return t.region_bytes + t.shared_bytes + sizeof t +
+         tlt_forward_bytes(&w->config, threads, t.rows, t.rows);
+}
+
+size_t tlt_trainer_host_bytes(const tlt_weights *w, const tlt_kernels *k,
+                              const tlt_trainer_options *o) {
+  tlt_trainer t;
+  tlt_trainer_describe(&t, w, k, o, 1);
+  tlt_carve_trainer(&t);
+  return t.shared_bytes;
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static tlt_status fill(tlt_trainer *t, tlt_err *err) {
-  for (int i = 0; i < t->rows + t->rows / TLT_KV_BLOCK + 1; i++) t->identity[i] = i;
-  for (int i = 0; i < t->dim.vocab; i++) t->chain_first[i] = -1;
-  if (t->forward_only) return TLT_OK;
-  tlt_sites_of_target(t);
-  tlt_status status = tlt_sites_map(t, err);
-  if (status) return status;
-  tlt_step_list_tasks(t);
-  tlt_masters_from_weights(t);
-  return TLT_OK;
-}
-
-tlt_status tlt_trainer_create(tlt_weights *w, const tlt_kernels *k, tlt_pool *pool,
-                              const tlt_trainer_options *o, tlt_trainer **out, tlt_err *err) {
-  *out = NULL;
+static tlt_status check(const tlt_weights *w, const tlt_kernels *k, const tlt_trainer_options *o,
+                        tlt_err *err) {
   if (o->micro_tokens < 1 || o->max_sample < 1)
     return tlt_fail(err, TLT_EUSAGE,
                     "trainer: got micro_tokens %d and max_sample %d, expected at "
@@ -65,24 +63,65 @@ tlt_status tlt_trainer_create(tlt_weights *w, const tlt_kernels *k, tlt_pool *po
   if (!tlt_backward_of(k))
     return tlt_fail(err, TLT_EUSAGE, "numerics %s has no training kernels; use portable",
                     tlt_numerics_name(k->numerics));
+  if (!o->forward_only && tlt_team_shares(o->team) && w->team != o->team)
+    return tlt_fail(err, TLT_EINTERNAL, "trainer: the weights are not its team's");
+  return TLT_OK;
+}
+
+/* What no other process sees. */
+static tlt_status create_own(tlt_weights *w, const tlt_kernels *k, tlt_pool *pool,
+                             const tlt_trainer_options *o, tlt_trainer **out, tlt_err *err) {
+  tlt_status status = check(w, k, o, err);
+  if (status) return status;
   tlt_trainer *t = tlt_calloc_aligned(1, sizeof *t);
   if (!t) return tlt_fail_nomem(err, "trainer", sizeof *t);
+  *out = t;
   tlt_trainer_describe(t, w, k, o, tlt_pool_threads(pool));
   t->pool = pool;
-  tlt_status status = tlt_forward_init(&t->forward, k, w, pool, t->rows, t->rows, err);
+  status = tlt_forward_init(&t->forward, k, w, pool, t->rows, t->rows, err);
+  if (status) return status;
   /* One layer's KV, which every layer overwrites: keys are only read in the layer that wrote them.
    */
   t->forward.kv = tlt_kv_layout_of(1, t->dim.kv_heads, t->dim.head_dim, k->act_size);
   t->forward.kv.layer_bytes = 0;
-  if (!status) {
-    t->region_bytes = tlt_carve_trainer(t);
-    t->region = tlt_pages_alloc(t->region_bytes);
-    if (!t->region) status = tlt_fail_nomem(err, "training state", t->region_bytes);
+  tlt_carve_trainer(t);
+  t->region = tlt_pages_alloc(t->region_bytes);
+  return t->region ? TLT_OK : tlt_fail_nomem(err, "training state", t->region_bytes);
+}
+
+static tlt_status take_shared(tlt_trainer *t, tlt_err *err) {
+  void *memory = NULL;
+  if (t->team) {
+    tlt_status status = t->team->share(t->team->context, t->shared_bytes, &memory, err);
+    if (status) return status;
+  } else if (!(memory = tlt_pages_alloc(t->shared_bytes))) {
+    return tlt_fail_nomem(err, "optimizer state", t->shared_bytes);
   }
-  if (!status) {
-    tlt_carve_trainer(t);
-    status = fill(t, err);
-  }
+  t->shared = memory;
+  return TLT_OK;
+}
+
+static tlt_status fill(tlt_trainer *t, tlt_err *err) {
+  tlt_status status = t->forward_only ? TLT_OK : take_shared(t, err);
+  if (status) return status;
+  tlt_carve_trainer(t);
+  for (int i = 0; i < t->rows + t->rows / TLT_KV_BLOCK + 1; i++) t->identity[i] = i;
+  for (int i = 0; i < t->dim.vocab; i++) t->chain_first[i] = -1;
+  if (t->forward_only) return TLT_OK;
+  tlt_sites_of_target(t);
+  if ((status = tlt_sites_map(t, err))) return status;
+  tlt_step_list_tasks(t);
+  tlt_step_take_masters(t);
+  return tlt_step_barrier(t, err);
+}
+
+tlt_status tlt_trainer_create(tlt_weights *w, const tlt_kernels *k, tlt_pool *pool,
+                              const tlt_trainer_options *o, tlt_trainer **out, tlt_err *err) {
+  *out = NULL;
+  tlt_trainer *t = NULL;
+  tlt_status status = create_own(w, k, pool, o, &t, err);
+  if (!o->forward_only) status = tlt_team_agree(o->team, status, err);
+  if (!status) status = fill(t, err);
   if (status) {
     tlt_trainer_free(t);
     return status;
@@ -95,6 +134,8 @@ void tlt_trainer_free(tlt_trainer *t) {
   if (!t) return;
   tlt_forward_deinit(&t->forward);
   tlt_pages_free(t->region, t->region_bytes);
+  if (t->team) t->team->unshare(t->team->context, t->shared, t->shared_bytes);
+  else tlt_pages_free(t->shared, t->shared_bytes);
   tlt_free(t);
 }
 

@@ -6,11 +6,21 @@
  * unnormalised and scaled once in fp32, before clipping.
  *
  * Memory per parameter: 2 (bf16 compute) + 4 (master) + 8 (moments) + 8 (accumulator) = 22 bytes.
- */
+ *
+ * Several processes of one host may train one copy of all that (tlt_team): each has a trainer with
+ * activations of its own, all add into the same accumulators at the same time, and the step is
+ * divided among them. Functions marked collective are called by every process of the team, in the
+ * same order and with the same arguments; they begin and end with a barrier, so what any process
+ * wrote before is seen by all, and have the same outcome in all. Without a team, or in one of a
+ * single process, they are ordinary functions and the barriers nothing.
+ *
+ * A paused pool (base/pool.h) pauses these functions too; when its work is abandoned, those on
+ * micro-batches return TLT_ESTOPPED and leave a part of the gradient (clear it). */
 #ifndef TLT_TRAIN_TRAINER_H
 #define TLT_TRAIN_TRAINER_H
 
 #include "base/pool.h"
+#include "base/team.h"
 #include "kernels/backward.h"
 #include "model/weights.h"
 
@@ -20,18 +30,25 @@ typedef struct tlt_trainer_options {
   int micro_tokens;     /* most tokens of a micro-batch unless one sample is longer */
   int max_sample;       /* longest sample (prompt + answer) */
   size_t activation_mb; /* budget for stored activations; decides only what is recomputed */
-  bool forward_only;    /* log-probabilities only (scoring, KL reference): no optimizer state */
+  bool forward_only;    /* log-probabilities only (scoring, KL reference): no optimizer state,
+                           nothing collective */
+  const tlt_team *team; /* that shares w; outlives the trainer. NULL: this process is alone */
 } tlt_trainer_options;
 
 /* Bytes that a trainer will take beside the weights. */
 size_t tlt_trainer_bytes(const tlt_weights *w, const tlt_kernels *k, const tlt_trainer_options *o,
                          int threads);
+/* The part of them that a team has once: n processes of a host take n (bytes - host_bytes) +
+ * host_bytes. */
+size_t tlt_trainer_host_bytes(const tlt_weights *w, const tlt_kernels *k,
+                              const tlt_trainer_options *o);
 
 /* Borrows w (whose compute values it will change), kernels and pool. Masters start as the compute
- * values (bf16 exactly), moments zero. */
+ * values (bf16 exactly), moments zero. Collective: fails on all or none; w must be shared by the
+ * same team when that has more than one process. */
 tlt_status tlt_trainer_create(tlt_weights *w, const tlt_kernels *k, tlt_pool *pool,
                               const tlt_trainer_options *o, tlt_trainer **out, tlt_err *err);
-void tlt_trainer_free(tlt_trainer *t);
+void tlt_trainer_free(tlt_trainer *t); /* not collective; NULL is harmless */
 
 /* ---- micro-batches --------------------------------------------------------------------------- */
 
@@ -55,7 +72,8 @@ int tlt_micro_targets(const tlt_micro *m);
 typedef void (*tlt_loss_fn)(void *context, const tlt_micro *m, int n, const float *logp,
                             float *dlogp);
 
-/* Log-probabilities only: forward without keeping activations. logp [targets]. */
+/* Log-probabilities only: forward without keeping activations. logp [targets]. TLT_ESTOPPED when
+ * abandoned. */
 tlt_status tlt_trainer_logprobs(tlt_trainer *t, const tlt_micro *m, float *logp, tlt_err *err);
 
 /* Forward, loss, backward; gradients added to the accumulators.
@@ -68,7 +86,8 @@ tlt_status tlt_trainer_logprobs(tlt_trainer *t, const tlt_micro *m, float *logp,
  * logp_out (may be NULL) [targets] receives the log-probabilities; entropy_out (may be NULL)
  * [targets] the entropy of softmax(logits / T) in nats.
  * Errors: TLT_EDATA for tokens outside the vocabulary, samples longer than max_sample or
- * impossible offsets, nothing added. NaN and overflow are reported by tlt_trainer_step. */
+ * impossible offsets, nothing added; TLT_ESTOPPED when abandoned. NaN and overflow are reported by
+ * tlt_trainer_step. Other processes of a team may add at the same time. */
 tlt_status tlt_trainer_accumulate(tlt_trainer *t, const tlt_micro *m, tlt_loss_fn loss,
                                   void *context, const float *logp_known, float *logp_out,
                                   float *entropy_out, tlt_err *err);
@@ -90,28 +109,32 @@ typedef struct tlt_step_result {
  * correction with the trainer's own step count); compute weights = bf16(master); accumulators
  * cleared, also when the step is skipped. The gradient norm is summed in double over fixed blocks
  * of 65,536 elements in tensor order. A step without any gradient still takes its optimizer step.
- * Errors: TLT_EINTERNAL for a forward-only trainer. */
+ * Collective: gradients of all hosts are added up (sum_hosts), each process takes its contiguous
+ * share of the norm's blocks and of the update, cut at those blocks.
+ * Errors: TLT_EINTERNAL for a forward-only trainer; those of the team. */
 tlt_status tlt_trainer_step(tlt_trainer *t, float scale, const tlt_adamw *how,
                             tlt_step_result *result, tlt_err *err);
 
-/* Drop accumulated gradients. */
-void tlt_trainer_clear(tlt_trainer *t);
+/* Drop accumulated gradients. Collective; only the team can fail. */
+tlt_status tlt_trainer_clear(tlt_trainer *t, tlt_err *err);
 
 /* ---- state ----------------------------------------------------------------------------------- */
 
 /* Flat arrays of `elements` fp32 in tensor-name order: masters and moments; borrowed, for
- * checkpoints. After writing into them call tlt_trainer_restored with the step count. */
+ * checkpoints. Shared by a team: one process writes into them. After that call tlt_trainer_restored
+ * with the step count. */
 float *tlt_trainer_masters(tlt_trainer *t);
 float *tlt_trainer_moment1(tlt_trainer *t);
 float *tlt_trainer_moment2(tlt_trainer *t);
 uint64_t tlt_trainer_elements(const tlt_trainer *t);
 int64_t tlt_trainer_steps(const tlt_trainer *t);
-void tlt_trainer_restored(tlt_trainer *t, int64_t steps); /* repacks compute weights */
+/* Repacks compute weights. Collective; only the team can fail. */
+tlt_status tlt_trainer_restored(tlt_trainer *t, int64_t steps, tlt_err *err);
 
-/* SHA-256 of the fp32 masters in tensor-name order. */
+/* SHA-256 of the fp32 masters in tensor-name order. Not collective; between steps. */
 void tlt_trainer_sha256(tlt_trainer *t, char hex[65]);
 
-/* Gradient of one parameter as fp32 (accumulator * 2^-40), for tests: [n][k]. */
+/* Gradient of one parameter as fp32 (accumulator * 2^-40), for tests: [n][k]. Of this host. */
 void tlt_trainer_gradient(const tlt_trainer *t, const tlt_param *p, float *to);
 
 /* Hash of fixed GEMM, attention and backward outputs of this path on this processor: a checkpoint

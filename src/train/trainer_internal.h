@@ -5,6 +5,9 @@
 #ifndef TLT_TRAIN_TRAINER_INTERNAL_H
 #define TLT_TRAIN_TRAINER_INTERNAL_H
 
+#include <stdatomic.h>
+
+#include "base/shared_lock.h"
 #include "model/forward.h"
 #include "train/trainer.h"
 
@@ -21,15 +24,17 @@ typedef struct tlt_dims {
 } tlt_dims;
 
 /* Where the gradient of one weight matrix or vector is added up. Fused matrices (qkv, gate and up)
- * are one site. total: sum over all partials added of ceil(max |partial|), the bound that tells
- * overflow; the accumulators themselves are never tested. */
+ * are one site. total: sum over all good partials added of ceil(max |partial|), the bound that tells
+ * overflow; the accumulators themselves are never tested. What a site points to may be shared with
+ * other processes, all of which add: integers, so that their order does not matter. */
 typedef struct tlt_site {
   int64_t *acc; /* [n][k]; NULL: this model has no such weight */
   int n, k;
   const tlt_packed *matrix; /* exactly one of matrix and vector is set */
   const float *vector;
-  double total;
-  bool bad; /* NaN, infinity or a partial beyond TLT_FIX_LIMIT */
+  _Atomic int64_t *total;
+  _Atomic int64_t *bad;  /* partials with NaN, infinity or something beyond TLT_FIX_LIMIT */
+  tlt_shared_lock *lock; /* one for dw_rows rows each, or for the vector; NULL: nobody shares */
 } tlt_site;
 
 enum {
@@ -75,21 +80,29 @@ struct tlt_trainer {
   bool forward_only;
   size_t activation_bytes;
 
-  unsigned char *region; /* everything below is carved from it */
+  const tlt_team *team;  /* processes that share what `shared` holds; NULL: none */
+  unsigned char *region; /* of this process: what is not carved from `shared` */
   size_t region_bytes;
+  unsigned char *shared; /* one copy per team */
+  size_t shared_bytes;
 
-  /* optimizer state; masters and moments in tensor-name order */
+  /* Shared: optimizer state; masters and moments in tensor-name order. acc, total, bad and touched
+   * lie one after the other: what hosts add up, sum_count of them. */
   int64_t *acc;
+  _Atomic int64_t *total, *bad; /* [n_sites] each */
+  _Atomic int64_t *touched;     /* not 0: something was added since the accumulators were cleared */
+  size_t sum_count;
   float *master, *moment1, *moment2;
+  double *norm_sum;      /* [elements / TLT_NORM_BLOCK + 1] */
+  tlt_shared_lock *lock; /* of all sites; NULL: nobody shares */
+
   int64_t steps;
-  bool dirty;     /* something was added since the accumulators were cleared */
   tlt_site *site; /* [L * TLT_SITES_PER_LAYER], then embedding, head (unless tied), final norm */
   int n_sites;
   tlt_site *embed, *head, *final_norm; /* head == embed when tied */
   int *param_site;                     /* [n_params] */
   int64_t **param_acc;                 /* [n_params], [n][k] each */
   int64_t *param_task;                 /* [n_params + 1] first task of each parameter, step.c */
-  double *norm_sum;                    /* [elements / TLT_NORM_BLOCK + 1] */
 
   /* stored by the forward */
   float *x;       /* [L + 1][R][H]: x_in of every layer, then the last layer's output */
@@ -166,13 +179,15 @@ typedef struct tlt_carver {
 void *tlt_carve(tlt_carver *c, size_t count, size_t size);
 void *tlt_carve_act(tlt_carver *c, const tlt_trainer *t, int rows, int width);
 void tlt_carve_slot(tlt_carver *c, const tlt_trainer *t, tlt_slot *s); /* s NULL: only count */
-void tlt_carve_optimizer(tlt_carver *c, tlt_trainer *t);
+void tlt_carve_shared(tlt_carver *c, tlt_trainer *t); /* what a team has one copy of */
+void tlt_carve_sites(tlt_carver *c, tlt_trainer *t);
 /* Buffers of one layer's forward and backward, and per-thread scratch. */
 void tlt_carve_workspace(tlt_carver *c, tlt_trainer *t, size_t scratch_bytes);
 size_t tlt_layer_scratch(const tlt_trainer *t); /* bytes per thread for the backward of a layer */
 size_t tlt_scratch_for(const tlt_trainer *t, const tlt_packed *w, int rows); /* of one matrix */
-/* Everything below t->region; with region NULL it only counts. */
-size_t tlt_carve_trainer(tlt_trainer *t);
+/* Everything of t->region and of t->shared; where they are NULL it only counts, into region_bytes and
+ * shared_bytes. */
+void tlt_carve_trainer(tlt_trainer *t);
 
 /* trainer.c: sizes of a trainer, before it has memory. */
 void tlt_trainer_describe(tlt_trainer *t, const tlt_weights *w, const tlt_kernels *k,
@@ -183,14 +198,18 @@ int64_t *tlt_site_matrix(tlt_site *s, const tlt_packed *w, int64_t *acc);
 int64_t *tlt_site_vector(tlt_site *s, const float *v, int n, int64_t *acc);
 int64_t *tlt_sites_of_layer(const tlt_trainer *t, int layer, int64_t *acc);
 void tlt_sites_of_target(tlt_trainer *t);
-/* Find the site of every parameter. */
+/* Give every site its totals and locks, and find the site of every parameter. */
 tlt_status tlt_sites_map(tlt_trainer *t, tlt_err *err);
-void tlt_masters_from_weights(tlt_trainer *t);
+size_t tlt_sites_locks(const tlt_trainer *t); /* locks that the sites of a target need */
 
 /* ---- passes ---------------------------------------------------------------------------------- */
 
 /* step.c: cut the parameters into tasks of whole rows. */
 void tlt_step_list_tasks(tlt_trainer *t);
+/* Masters from the compute weights: the part of them that is this process's share. */
+void tlt_step_take_masters(tlt_trainer *t);
+/* Wait for the other processes of the team, if there are any. */
+tlt_status tlt_step_barrier(tlt_trainer *t, tlt_err *err);
 
 /* micro.c: check a micro-batch and lay it out: batch, positions, KV blocks, targets. */
 tlt_status tlt_micro_prepare(tlt_trainer *t, const tlt_micro *m, tlt_batch *batch, int *targets,
@@ -227,6 +246,8 @@ void tlt_backward_gemm(tlt_trainer *t, const tlt_packed *w, tlt_site *site, cons
  * floats per block. */
 void tlt_backward_partials(tlt_trainer *t, tlt_site *site, const float *partial, int blocks,
                            size_t stride);
+/* Say, before anything is added, that the accumulators are no longer clear. */
+void tlt_touch(tlt_trainer *t);
 /* Account one added partial. */
 void tlt_site_note(tlt_site *site, float max, bool bad);
 /* The same from what all threads saw, which is reset. */

@@ -3,7 +3,7 @@
 #include "kernels/backward_internal.h"
 #include "kernels/onednn/matmul.h"
 
-enum { TILE = 96 }; /* columns of K of a dx tile, rows of W of a dw tile */
+enum { TILE = tlt_onednn_dw_rows }; /* columns of K of a dx tile, rows of W of a dw tile */
 
 static int tile_width(int n, int tile) {
   return n - tile * TILE < TILE ? n - tile * TILE : TILE;
@@ -57,7 +57,8 @@ size_t tlt_onednn_dw_scratch(int n, int k, int rows) {
 }
 
 void tlt_onednn_dw(int n, int k, int tile, const void *dy, size_t ld_dy, const void *x, size_t ldx,
-                   int rows, int64_t *acc, float *max_abs, bool *bad, void *scratch) {
+                   int rows, int64_t *acc, tlt_shared_lock *lock, float *max_abs, bool *bad,
+                   void *scratch) {
   int height = tile_width(n, tile);
   tlt_matmul s = {
       .m = height, .n = k, .k = rows, .a_row = 1, .a_col = ld_dy, .b_row = ldx, .c_row = (size_t)k};
@@ -65,5 +66,7 @@ void tlt_onednn_dw(int n, int k, int tile, const void *dy, size_t ld_dy, const v
   size_t count = (size_t)height * (size_t)k;
   if (!tlt_matmul_run(&s, (const tlt_bf16 *)dy + tile * TILE, x, c, scratch))
     for (size_t i = 0; i < count; i++) c[i] = NAN;
+  tlt_shared_lock_take(lock);
   *max_abs = tlt_backward_avx512.fix_add(acc + (size_t)(tile * TILE) * (size_t)k, c, count, bad);
+  tlt_shared_lock_drop(lock);
 }

@@ -10,9 +10,11 @@ size_t tlt_onednn_dx_scratch(const tlt_packed *w, int rows);
 void tlt_onednn_dx(const tlt_packed *w, int tile, const void *dy, size_t ld_dy, int rows, float *dx,
                    size_t ld_dx, void *scratch);
 
+enum { tlt_onednn_dw_rows = 96 };
 int tlt_onednn_dw_tiles(int n, int k);
 size_t tlt_onednn_dw_scratch(int n, int k, int rows);
 void tlt_onednn_dw(int n, int k, int tile, const void *dy, size_t ld_dy, const void *x, size_t ldx,
-                   int rows, int64_t *acc, float *max_abs, bool *bad, void *scratch);
+                   int rows, int64_t *acc, tlt_shared_lock *lock, float *max_abs, bool *bad,
+                   void *scratch);
 
 #endif

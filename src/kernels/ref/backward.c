@@ -89,7 +89,8 @@ static float fix_add(int64_t *acc, const float *x, size_t n, bool *bad) {
 }
 
 static void dw(int n, int k, int tile, const void *dy, size_t ld_dy, const void *x, size_t ldx,
-               int rows, int64_t *acc, float *max_abs, bool *bad, float *line, bool bf16) {
+               int rows, int64_t *acc, tlt_shared_lock *lock, float *max_abs, bool *bad, float *line,
+               bool bf16) {
   int end = (tile + 1) * TILE < n ? (tile + 1) * TILE : n;
   *max_abs = 0;
   for (int i = tile * TILE; i < end; i++) {
@@ -97,19 +98,23 @@ static void dw(int n, int k, int tile, const void *dy, size_t ld_dy, const void 
       line[j] =
           bf16 ? dw_chain_bf16((const tlt_bf16 *)dy + i, ld_dy, (const tlt_bf16 *)x + j, ldx, rows)
                : dw_chain_f32((const float *)dy + i, ld_dy, (const float *)x + j, ldx, rows);
+    tlt_shared_lock_take(lock);
     float max = fix_add(acc + (size_t)i * (size_t)k, line, (size_t)k, bad);
+    tlt_shared_lock_drop(lock);
     *max_abs = max > *max_abs ? max : *max_abs;
   }
 }
 
 static void dw_f32(int n, int k, int tile, const void *dy, size_t ld_dy, const void *x, size_t ldx,
-                   int rows, int64_t *acc, float *max_abs, bool *bad, void *scratch) {
-  dw(n, k, tile, dy, ld_dy, x, ldx, rows, acc, max_abs, bad, scratch, false);
+                   int rows, int64_t *acc, tlt_shared_lock *lock, float *max_abs, bool *bad,
+                   void *scratch) {
+  dw(n, k, tile, dy, ld_dy, x, ldx, rows, acc, lock, max_abs, bad, scratch, false);
 }
 
 static void dw_bf16(int n, int k, int tile, const void *dy, size_t ld_dy, const void *x, size_t ldx,
-                    int rows, int64_t *acc, float *max_abs, bool *bad, void *scratch) {
-  dw(n, k, tile, dy, ld_dy, x, ldx, rows, acc, max_abs, bad, scratch, true);
+                    int rows, int64_t *acc, tlt_shared_lock *lock, float *max_abs, bool *bad,
+                   void *scratch) {
+  dw(n, k, tile, dy, ld_dy, x, ldx, rows, acc, lock, max_abs, bad, scratch, true);
 }
 
 /* ---- elementwise --------------------------------------------------------------------------- */
@@ -244,7 +249,7 @@ static void attention_bf16(int T, int G, int head_dim, float scale, const void *
 }
 
 #define COMMON                                                                                    \
-  .dx_tiles = dx_tiles, .dx_scratch = dx_scratch, .dw_tiles = dw_tiles, .dw_scratch = dw_scratch, \
+  .dx_tiles = dx_tiles, .dx_scratch = dx_scratch, .dw_rows = TILE, .dw_tiles = dw_tiles, .dw_scratch = dw_scratch, \
   .fix_add = fix_add, .rmsnorm = rmsnorm, .silu_mul = silu_mul, .rope = rope, .dlogits = dlogits, \
   .attention_scratch = attention_scratch
 

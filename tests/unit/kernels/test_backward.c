@@ -148,7 +148,7 @@ static void dw_item(void *context, int64_t item, int thread) {
   dw_job *j = context;
   int tile = j->backwards ? j->tiles - 1 - (int)item : (int)item;
   j->b->dw(j->n, j->k, tile, j->dy, tlt_act_stride((size_t)j->n), j->x,
-           tlt_act_stride((size_t)j->k), j->rows, j->acc, &j->max[tile], &j->bad[tile],
+           tlt_act_stride((size_t)j->k), j->rows, j->acc, NULL, &j->max[tile], &j->bad[tile],
            j->scratch[thread]);
 }
 

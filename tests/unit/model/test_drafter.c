@@ -342,7 +342,7 @@ static golden open_golden(const char *numerics, int threads) {
   char path[TLT_PATH_MAX];
   int any;
   tlt_st_set *set;
-  tlt_model_options o = {numerics, threads};
+  tlt_model_options o = {.numerics = numerics, .threads = threads};
   tlt_path_join(path, golden_dir(), "target");
   if (tlt_model_open(path, &o, &g.m, NULL) != TLT_OK) skip();
   tlt_path_join(path, golden_dir(), "drafter");

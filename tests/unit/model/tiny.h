@@ -48,7 +48,7 @@ static inline int tiny_randomize(tlt_weights *w, uint32_t seed) {
 
 /* NULL where the processor lacks the numerics. */
 static inline tlt_model *tiny_model(const tlt_config *c, const char *numerics, int threads) {
-  tlt_model_options o = {numerics, threads};
+  tlt_model_options o = {.numerics = numerics, .threads = threads};
   tlt_model *m;
   if (tlt_model_create(c, &o, &m, NULL) != TLT_OK) return NULL;
   if (tiny_randomize(m->weights, 7) == 0) return m;

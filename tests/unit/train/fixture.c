@@ -27,6 +27,11 @@ tlt_weights *fix_weights(const tlt_config *c, uint32_t seed) {
   tlt_weights *w;
   tlt_err err;
   if (tlt_weights_create(c, &w, &err)) abort();
+  fix_fill(w, seed);
+  return w;
+}
+
+void fix_fill(tlt_weights *w, uint32_t seed) {
   tlt_stream s = tlt_stream_open(seed, TLT_PURPOSE_INIT, 0, 0, 0);
   for (int p = 0; p < w->n_params; p++) {
     tlt_param *param = &w->param[p];
@@ -39,7 +44,6 @@ tlt_weights *fix_weights(const tlt_config *c, uint32_t seed) {
       tlt_param_set_rows(param, r, 1, row);
     }
   }
-  return w;
 }
 
 tlt_micro fix_micro(const tlt_config *c, int seed) {

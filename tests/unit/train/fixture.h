@@ -11,6 +11,7 @@ tlt_config fix_config(tlt_arch arch);
 
 /* A model with every weight random, norm gains and biases included. */
 tlt_weights *fix_weights(const tlt_config *c, uint32_t seed);
+void fix_fill(tlt_weights *w, uint32_t seed); /* those values */
 
 /* FIX_SAMPLES samples of 2 to 90 tokens (FIX_ROWS together); arrays live as long as the program and
  * differ by `seed` (below 4). */

@@ -223,7 +223,7 @@ static void mismatch_is_found(void **state) {
   assert_int_equal(tlt_trainer_accumulate(x->t, &m, fix_loss, NULL, known, NULL, NULL, &err),
                    TLT_EINTERNAL);
   assert_non_null(strstr(err.text, "rollout/training mismatch: sample 1 position 30"));
-  tlt_trainer_clear(x->t);
+  assert_int_equal(tlt_trainer_clear(x->t, NULL), TLT_OK);
 }
 
 static void loss_zero(void *context, const tlt_micro *m, int n, const float *logp, float *dlogp) {
@@ -344,7 +344,7 @@ static void restored_state_continues(void **state) {
   memcpy(tlt_trainer_masters(t), tlt_trainer_masters(x->t), n * sizeof(float));
   memcpy(tlt_trainer_moment1(t), tlt_trainer_moment1(x->t), n * sizeof(float));
   memcpy(tlt_trainer_moment2(t), tlt_trainer_moment2(x->t), n * sizeof(float));
-  tlt_trainer_restored(t, tlt_trainer_steps(x->t));
+  assert_int_equal(tlt_trainer_restored(t, tlt_trainer_steps(x->t), NULL), TLT_OK);
   tlt_trainer *both[] = {t, x->t};
   char hex[2][65];
   tlt_sft_loss loss[2] = {{0, 0}, {0, 0}};

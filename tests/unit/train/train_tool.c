@@ -149,7 +149,9 @@ int main(int argc, char **argv) {
   check(tlt_pool_create(p.threads, &pool, &err), &err);
   check(tlt_kernels_choose(p.numerics, &k, &err), &err);
   check(tlt_weights_load(argv[1], pool, &w, &err), &err);
-  tlt_trainer_options o = {p.micro_tokens, p.longest, p.activation_mb, false};
+  tlt_trainer_options o = {.micro_tokens = p.micro_tokens,
+                           .max_sample = p.longest,
+                           .activation_mb = p.activation_mb};
   check(tlt_trainer_create(w, k, pool, &o, &t, &err), &err);
   size_t cap = 128 * (size_t)(p.steps + p.micros + 1);
   char *text = tlt_calloc(1, cap);
