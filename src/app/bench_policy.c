@@ -46,6 +46,7 @@ static tlt_status open_side(bench *b, tlt_draft_kind draft, const char *policy, 
 
 /* Small batches take several answers, so that a round is more than one text. */
 static int answers(const bench *b) {
+  if (b->o->answers) return b->o->answers;
   return b->batch < 4 ? 4 : b->batch;
 }
 

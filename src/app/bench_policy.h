@@ -28,6 +28,7 @@ typedef struct tlt_bench_policy_options {
   int batch[TLT_BENCH_BATCHES_MAX], n_batches;
   bool text[TLT_BENCH_TEXTS];
   int pairs;      /* per cell, 2 .. TLT_BENCH_PAIRS_MAX */
+  int answers;    /* per round; 0: as many as the batch, at least 4 */
   int max_tokens; /* per answer */
   float temperature;
   uint32_t seed;

@@ -122,6 +122,8 @@ int tlt_bench_policy_main(int argc, char **argv) {
       {"task", TLT_ARG_TEXT, &a.o.task, 0, 0, "NAME",
        "generator of the task's prompts (countdown)"},
       {"pairs", TLT_ARG_INT, &a.o.pairs, 2, TLT_BENCH_PAIRS_MAX, "N", "interleaved pairs (9)"},
+      {"answers", TLT_ARG_INT, &a.o.answers, 0, 65536, "N",
+       "per round (0: as many as the batch, at least 4)"},
       {"max-tokens", TLT_ARG_INT, &a.o.max_tokens, 1, 4096, "N", "per answer (256)"},
       {"temperature", TLT_ARG_NUMBER, &a.o.temperature, 0, 100, "T", "of sampling (1)"},
       {"seed", TLT_ARG_SEED, &a.o.seed, 0, 0, "S", "of prompts and noise (0)"},

@@ -32,12 +32,12 @@ static double shape_at(const tlt_cost *c, int rows) {
   return c->shape[i] + share * (c->shape[i + 1] - c->shape[i]);
 }
 
-static double relative(const tlt_cost *c, int rows, double context) {
+double tlt_cost_plain(const tlt_cost *c, int rows, double context) {
   return shape_at(c, rows) + c->kappa * rows * context;
 }
 
 double tlt_cost_us(const tlt_cost *c, int rows, double context) {
-  return c->scale * relative(c, rows, context);
+  return c->scale * tlt_cost_plain(c, rows, context);
 }
 
 /* More rows never cost less: where a noisy knot says so, its neighbours are pulled along. */
@@ -61,7 +61,7 @@ static void move_knot(tlt_cost *c, int i, double residual, double share) {
 }
 
 void tlt_cost_observe(tlt_cost *c, int rows, double context, double us) {
-  double model = relative(c, rows, context), share;
+  double model = tlt_cost_plain(c, rows, context), share;
   if (!(us > 0) || !isfinite(us) || rows < 1) return;
   if (c->observations == 0) c->scale = us / model;
   double expected = c->scale * model;

@@ -31,6 +31,10 @@ void tlt_cost_observe(tlt_cost *c, int rows, double context, double us);
 /* Expected microseconds; 0 before the first observation. rows >= 0 (0 rows cost nothing). */
 double tlt_cost_us(const tlt_cost *c, int rows, double context);
 
+/* The same without the scale: relative to a step of one row and short contexts, whatever the
+ * machine does now. Never 0 for rows >= 1. */
+double tlt_cost_plain(const tlt_cost *c, int rows, double context);
+
 /* Smallest average price of a further row when rows are there already: min over k <= most of
  * (cost(rows + k) - cost(rows)) / k. Never negative. */
 double tlt_cost_marginal(const tlt_cost *c, int rows, int most, double context);

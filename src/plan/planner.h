@@ -20,7 +20,8 @@ typedef struct tlt_plan_step {
   double context;         /* mean keys per row */
   double weight;          /* sum of the sequences' weights */
   double spent_us;        /* planning and drafting so far */
-  double penalty;         /* tlt_bias_of: how much dearer steps with drafts turn out */
+  double daring;          /* steps with drafts are planned as if they took so much of their time;
+                             0: as they are */
 } tlt_plan_step;
 
 /* Rate of the step with the first `nodes` nodes, whose weighted path probabilities sum to gain. */
@@ -41,46 +42,5 @@ double tlt_plan_threshold(const tlt_plan_step *s, int room);
  * one, else 0. */
 bool tlt_plan_deepen(const tlt_plan_step *s, int taken, double gain, int nodes, double frontier,
                      double accept, double level_us, int levels, double cut);
-
-/* ---- what steps with drafts really cost --------------------------------------------------------
- *
- * The scale of the cost curve follows whatever runs, so a wrong slope would go unnoticed as long as
- * only steps with drafts run. Observed over expected time is therefore kept apart for steps with
- * and without drafts, per range of sequences; their ratio corrects the plan. */
-enum { TLT_BIAS_RANGES = 12 };
-typedef struct tlt_bias {
-  struct {
-    double with, without;
-    int n_with, n_without;
-  } range[TLT_BIAS_RANGES];
-} tlt_bias;
-
-void tlt_bias_observe(tlt_bias *b, int sequences, bool drafts, double us, double expected_us);
-/* 1 while little is known, else 1 .. 1.3. */
-double tlt_bias_of(const tlt_bias *b, int sequences);
-
-/* ---- when to look again ---------------------------------------------------------------------- */
-
-/* Planning itself costs. After plans that came out empty, later steps are not even planned: 1, 2,
- * 4,
- * ... up to TLT_PAUSE_MOST of them, until a plan pays or the number of sequences falls. */
-enum { TLT_PAUSE_MOST = 256 };
-typedef struct tlt_pause {
-  int left, length;
-  int rows; /* when the pause began */
-} tlt_pause;
-
-/* True: do not plan this step. */
-bool tlt_pause_step(tlt_pause *p, int rows);
-/* The plan of this step paid (took nodes) or not. */
-void tlt_pause_result(tlt_pause *p, int rows, bool paid);
-
-/* Whether to measure a step without drafts now, so that its price stays known: after 8, 16, ... up
- * to TLT_PROBE_MOST steps with drafts. */
-enum { TLT_PROBE_MOST = 64 };
-typedef struct tlt_probe {
-  int since, length;
-} tlt_probe;
-bool tlt_probe_due(tlt_probe *p);
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef TLT_SPEC_INTERNAL_H
 #define TLT_SPEC_INTERNAL_H
 
+#include "plan/arbiter.h"
 #include "plan/bandit.h"
 #include "plan/lengths.h"
 #include "plan/planner.h"
@@ -26,7 +27,6 @@ typedef struct tlt_spec_source {
                      is priced by catch_up */
   double catch_up_us;       /* per row */
   float gaps[TLT_CAL_GAPS]; /* faded counts of the gaps of its best candidates */
-  tlt_pause pause;          /* of a source whose drafts cost more than they brought */
   double try_us;            /* what trying it took last time */
   int idle, idle_most;      /* steps since a node of it was verified; when to verify one anyway */
   tlt_spec_seq *seq;        /* [batch] sequences it began with in this step */
@@ -41,9 +41,7 @@ struct tlt_spec {
   tlt_calibration calibration;
   tlt_cost verify;
   tlt_lengths lengths;
-  tlt_pause pause;
-  tlt_probe probe;
-  tlt_bias bias;
+  tlt_arbiter arbiter;
   tlt_tree *tree; /* [batch] by slot */
   int full;       /* most sequences seen in a step: fewer is the tail */
 
@@ -52,10 +50,12 @@ struct tlt_spec {
   tlt_spec_seq *seq; /* [batch] as given, draft = tree[slot].grow */
   int strategy;      /* of the bandit, -1: none */
   bool planned;
-  bool spoke;               /* the last planned step had drafts */
+  bool trial;               /* of being awake: plans dare more */
+  double since;             /* when it began, or 0: not to be timed */
+  double context;           /* mean keys per row in the last one */
+  double progress;          /* weighted tokens per sequence drawn in it, or 0 */
   int nodes;                /* in all drafts */
   double propose_us;        /* of this step, drafting included */
-  int paused;               /* steps since the last planned one */
   tlt_grow *grow;           /* [grow_room] */
   int16_t *grow_node;       /* [grow_room] the same nodes by their place in the pool */
   int *grow_seq;            /* [grow_room] */

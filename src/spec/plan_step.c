@@ -17,7 +17,9 @@ enum {
 /* Threshold above which nothing is drafted: a further row costs nearly as much as it could ever
  * bring, less than what the estimates are wrong by. */
 #define DEAR 0.85f
-#define UNLUCKY 0.4f /* sequences that a source serves this badly are left out */
+#define JOIN_SHARE 0.25 /* of the time that a sequence still needs, for catching up on it */
+#define DARING 0.8      /* what trials multiply the price of steps with drafts by */
+#define UNLUCKY 0.4f    /* sequences that a source serves this badly are left out */
 
 typedef struct plan {
   tlt_spec *s;
@@ -91,6 +93,14 @@ static void want_level(plan *p, int depth) {
   }
 }
 
+/* Whether a sequence has so much before it that a source should catch up on what is behind. */
+static bool worth_joining(const plan *p, const tlt_spec_source *x, const tlt_spec_seq *q) {
+  if (!x->source.behind || x->begun) return true;
+  double token_us = tlt_cost_us(p->step.verify, p->s->n, p->step.context) / p->s->n;
+  return x->catch_up_us * x->source.behind(x->source.context, q) <=
+         JOIN_SHARE * token_us * tlt_lengths_left(&p->s->lengths, q->n_tokens);
+}
+
 /* Of these nodes, those that source x can say something about, to s->grow. */
 static int choose_for(const plan *p, const tlt_spec_source *x) {
   tlt_spec *s = p->s;
@@ -102,6 +112,7 @@ static int choose_for(const plan *p, const tlt_spec_source *x) {
         x->as == TLT_EDGE_SUFFIX && node >= 0 && t->node[node].edge.source == TLT_EDGE_EAGLE;
     bool unlucky = node < 0 && t->luck < UNLUCKY && s->n > 1;
     if (foreign || unlucky || (x->begun ? x->index[q] < 0 : node >= 0)) continue;
+    if (!worth_joining(p, x, &s->seq[q])) continue;
     s->grow[n].seq = q;
     s->grow_node[n++] = (int16_t)node;
   }
@@ -211,21 +222,7 @@ static void note_use(tlt_spec *s, tlt_spec_source *x, bool tried) {
     x->idle = 0;
     x->idle_most = TRY_FIRST;
   } else {
-    x->idle += 1 + s->paused;
-  }
-}
-
-/* A source that was drafted from has paid when the step is expected to be faster than one without
- * drafts and without what drafting took. */
-static void judge(plan *p, const bool tried[TLT_SOURCES]) {
-  tlt_spec *s = p->s;
-  tlt_plan_step off = p->step;
-  off.spent_us = 0;
-  bool paid =
-      p->taken > 0 && tlt_plan_rate(&p->step, p->taken, p->gain) > tlt_plan_rate(&off, 0, 0);
-  for (int i = 0; i < s->n_sources; i++) {
-    tlt_spec_source *x = &s->source[i];
-    if (x->begun && !tried[i]) tlt_pause_result(&x->pause, s->n, paid);
+    x->idle++;
   }
 }
 
@@ -239,8 +236,7 @@ static bool grow_level(plan *p, int depth, bool tried[TLT_SOURCES]) {
     tlt_spec_source *x = &s->source[i];
     if (!x->alive) continue;
     int n = choose_for(p, x);
-    bool rests = depth == 0 && x->as == TLT_EDGE_EAGLE && tlt_pause_step(&x->pause, s->n);
-    bool pays = n > 0 && !rests && level_pays(p, x, n, depth);
+    bool pays = n > 0 && level_pays(p, x, n, depth);
     if (depth == 0 && try_due(p, x)) tried[i] = true;
     if (!pays && depth == 0 && tried[i]) pays = (n = one_root(p, x)) > 0;
     if (!pays) continue;
@@ -260,20 +256,13 @@ void tlt_spec_plan(tlt_spec *s, int room, int prompt_rows) {
   if (s->verify.observations < PRICED_STEPS) return;
   /* Reading prompts makes a step long without making tokens: everything would seem to pay. */
   if (prompt_rows > s->n) return;
-  if (s->spoke && tlt_probe_due(&s->probe)) {
-    s->spoke = false;
-    return;
-  }
   p.step =
       (tlt_plan_step){.verify = &s->verify, .rows = s->n + prompt_rows, .context = mean_context(s)};
-  p.step.penalty = tlt_bias_of(&s->bias, s->n);
+  if (s->trial) p.step.daring = DARING;
   set_weights(&p);
   int marginal = room < MARGINAL_ROWS ? room : MARGINAL_ROWS;
   p.least = (float)tlt_plan_threshold(&p.step, marginal);
-  if (p.least > DEAR) {
-    tlt_pause_result(&s->pause, s->n, false);
-    return;
-  }
+  if (p.least > DEAR) return;
   for (int depth = 0; depth < s->o.max_depth; depth++) {
     p.n_front = 0;
     if (depth > 0) take_stock(&p);
@@ -287,10 +276,7 @@ void tlt_spec_plan(tlt_spec *s, int room, int prompt_rows) {
   }
   take_stock(&p);
   tlt_spec_take(s, p.taken, room, TLT_DRAFT_MAX);
-  judge(&p, tried);
   for (int i = 0; i < s->n_sources; i++)
     if (tried[i]) take_tried(&p, &s->source[i]);
   for (int i = 0; i < s->n_sources; i++) note_use(s, &s->source[i], tried[i]);
-  s->spoke = s->nodes > 0;
-  tlt_pause_result(&s->pause, s->n, s->nodes > 0);
 }

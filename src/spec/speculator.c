@@ -18,7 +18,6 @@ enum {
   KNEE_MEMORY = 12, /* rows for the price of one, where the model does not fit in cache */
   KNEE_CACHE = 3,   /* and where it does */
   HISTORY_MB = 64,
-  SOON = 4, /* steps into a rollout after which it is looked at anew */
 };
 #define CACHE_BYTES (16u << 20)
 #define ATTENTION_SLOWNESS 4.0 /* of attention against matrix products, per operation */
@@ -195,6 +194,7 @@ static void on_prompt(void *context, const tlt_spec_group *g, int pos0, int n, c
 
 static void on_open(void *context, const tlt_spec_seq *q) {
   tlt_spec *s = context;
+  s->since = 0; /* prompts were read since the last step */
   tlt_tree_reset(&s->tree[q->slot]);
   EACH_SOURCE(s, x)
   if (x->source.open) x->source.open(x->source.context, q);
@@ -218,22 +218,29 @@ static void start_step(tlt_spec *s, int n, const tlt_spec_seq *seq) {
   for (int i = 0; i < s->n_sources; i++) s->source[i].begun = false;
 }
 
+/* The step before this one is over: the arbiter hears how long it took, all in all. */
+static void time_last_step(tlt_spec *s, double now) {
+  if (s->since > 0 && s->progress > 0)
+    tlt_arbiter_observe(&s->arbiter, s->n, s->progress, (now - s->since) * 1e6,
+                        tlt_cost_plain(&s->verify, s->n, s->context));
+  s->progress = 0;
+}
+
 static void on_propose(void *context, int n, tlt_spec_seq *seq, int room, int prompt_rows) {
   tlt_spec *s = context;
   double from = tlt_now();
+  time_last_step(s, from);
+  s->since = prompt_rows ? 0 : from;
+  s->n = n;
   s->nodes = 0;
   s->planned = false;
   s->strategy = -1;
+  s->propose_us = 0;
   if (n > s->full) s->full = n;
-  if (!s->bandit && tlt_pause_step(&s->pause, n)) {
-    s->paused++;
-    s->propose_us = 0;
-    return;
-  }
+  if (!s->bandit && !tlt_arbiter_awake(&s->arbiter, n, &s->trial)) return;
   start_step(s, n, seq);
   if (s->bandit) tlt_spec_fixed(s, tlt_bandit_choose(s->bandit, n, &s->strategy), room);
   else tlt_spec_plan(s, room, prompt_rows);
-  s->paused = 0;
   for (int i = 0; s->nodes && i < n; i++) tlt_tree_finish(&s->tree[seq[i].slot], seq[i].draft);
   s->propose_us = (tlt_now() - from) * 1e6;
   s->stats.plan_seconds += s->propose_us * 1e-6;
@@ -259,6 +266,18 @@ static void learn(tlt_spec *s, const tlt_spec_result *r) {
   }
 }
 
+/* Tokens of the step per sequence, each sequence by its weight. */
+static double progress_of(const tlt_spec *s, const tlt_spec_step *step) {
+  double weights = 0, tokens = 0;
+  if (!s->nodes) return 1;
+  for (int i = 0; i < step->n; i++) {
+    double weight = (double)s->tree[step->result[i].slot].weight;
+    weights += weight;
+    tokens += weight * step->result[i].n_new;
+  }
+  return tokens / weights;
+}
+
 static void on_verified(void *context, const tlt_spec_step *step) {
   tlt_spec *s = context;
   double from = tlt_now();
@@ -269,9 +288,9 @@ static void on_verified(void *context, const tlt_spec_step *step) {
     tokens += step->result[i].n_new;
     if (s->nodes) learn(s, &step->result[i]);
   }
+  s->progress = progress_of(s, step);
+  s->context = step->context;
   int rows = step->decode_rows + step->prompt_rows;
-  double expected = tlt_cost_us(&s->verify, rows, step->context), us = step->seconds * 1e6;
-  if (step->prompt_rows == 0) tlt_bias_observe(&s->bias, step->n, s->nodes > 0, us, expected);
   tlt_cost_observe(&s->verify, rows, step->context, step->seconds * 1e6);
   double seconds = step->seconds + s->propose_us * 1e-6;
   if (s->bandit && s->strategy >= 0 && step->prompt_rows == 0)
@@ -459,9 +478,4 @@ tlt_status tlt_spec_attach(tlt_spec *s, tlt_engine *e, tlt_err *err) {
 void tlt_spec_refresh(tlt_spec *s) {
   EACH_SOURCE(s, x)
   if (x->source.refresh) x->source.refresh(x->source.context);
-  s->pause.left = s->pause.left > SOON ? SOON : s->pause.left;
-  for (int i = 0; i < s->n_sources; i++) {
-    tlt_pause *p = &s->source[i].pause;
-    p->left = p->left > SOON ? SOON : p->left;
-  }
 }

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/philox.h"
+#include "plan/arbiter.h"
 #include "plan/bandit.h"
 #include "plan/calibration.h"
 #include "plan/lengths.h"
@@ -183,41 +184,88 @@ static void deepening_weighs_price_against_what_it_opens(void **state) {
   assert_false(tlt_plan_deepen(&s, 0, 0, 64, 64, 0.8, 400, 6, 0));
 }
 
-/* A scale that follows only steps with drafts hides what they cost; the comparison does not. */
-static void steps_with_drafts_are_priced_against_those_without(void **state) {
+static void daring_plans_take_more(void **state) {
   (void)state;
   tlt_cost c = known_machine();
-  tlt_bias b = {0};
-  assert_true(tlt_bias_of(&b, 16) == 1);
-  for (int i = 0; i < 40; i++) {
-    tlt_bias_observe(&b, 16, true, 1300, 1000);
-    if (i % 8 == 0) tlt_bias_observe(&b, 16, false, 1000, 1000);
-  }
-  assert_true(fabs(tlt_bias_of(&b, 16) - 1.25) < 0.06);
-  for (int i = 0; i < 400; i++) tlt_bias_observe(&b, 16, false, 1000, 1000);
-  assert_true(tlt_bias_of(&b, 16) < 1.01); /* looked at again some day */
-  assert_true(tlt_bias_of(&b, 1) == 1);
   float gain[12];
-  for (int i = 0; i < 12; i++) gain[i] = 0.9f;
-  tlt_plan_step s = {.verify = &c, .rows = 8, .weight = 8};
-  assert_true(tlt_plan_take(&s, 12, gain) > 0);
-  s.penalty = 2;
+  for (int i = 0; i < 12; i++) gain[i] = 0.3f;
+  tlt_plan_step s = {.verify = &c, .rows = 16, .weight = 16};
   assert_int_equal(tlt_plan_take(&s, 12, gain), 0);
+  s.daring = 0.7;
+  assert_true(tlt_plan_take(&s, 12, gain) > 0);
 }
 
-static void pauses_grow_and_end_when_sequences_finish(void **state) {
-  (void)state;
-  tlt_pause p = {0};
-  int planned = 0;
-  for (int i = 0; i < 10000; i++) {
-    if (tlt_pause_step(&p, 64)) continue;
-    planned++;
-    tlt_pause_result(&p, 64, false);
+/* ---- arbiter -----------------------------------------------------------------------------------
+ */
+
+/* A made-up run: being awake makes `tokens` per step and takes `factor` times as long. */
+typedef struct shown {
+  int steps, awake, trials; /* in the second half */
+  double us, tokens;
+} shown;
+
+static shown arbitrate(tlt_arbiter *a, int sequences, int steps, double tokens, double factor) {
+  shown out = {0};
+  for (int i = 0; i < steps; i++) {
+    bool trial, awake = tlt_arbiter_awake(a, sequences, &trial);
+    double us = 200 * (1 + 0.2 * uniform()) * (awake ? factor : 1);
+    if (tlt_stream_below(&noise, 100) == 0) us *= 30; /* somebody else had the processor */
+    tlt_arbiter_observe(a, sequences, awake ? tokens : 1, us, 1 + sequences / 8.0);
+    if (i < steps / 2) continue;
+    out.steps++;
+    out.awake += awake;
+    out.trials += trial;
   }
-  assert_in_range(planned, 10000 / TLT_PAUSE_MOST, 10000 / TLT_PAUSE_MOST + 12);
-  assert_false(tlt_pause_step(&p, 32));
-  tlt_pause_result(&p, 32, true);
-  assert_false(tlt_pause_step(&p, 32));
+  return out;
+}
+
+static void what_is_slower_sleeps(void **state) {
+  (void)state;
+  static const double factor[] = {1, 1.02, 1.2, 3};
+  for (int i = 0; i < 4; i++) {
+    tlt_arbiter a = {0};
+    shown s = arbitrate(&a, 8, 20000, 1, factor[i]);
+    assert_true(s.awake < s.steps / (i == 3 ? 100 : 20)); /* trials that cost much are rare */
+    assert_true(s.trials > 0);                            /* and never end */
+  }
+}
+
+static void what_is_faster_is_awake(void **state) {
+  (void)state;
+  tlt_arbiter a = {0};
+  shown s = arbitrate(&a, 4, 8000, 2, 1.5);
+  assert_true(s.awake > s.steps * 95 / 100 && s.awake < s.steps);
+  tlt_arbiter b = {0};
+  s = arbitrate(&b, 1, 20000, 4, 1.2);
+  assert_true(s.awake > s.steps * 98 / 100 && s.awake < s.steps);
+}
+
+/* Drafts that turn useless, and useful again. */
+static void change_is_noticed(void **state) {
+  (void)state;
+  tlt_arbiter a = {0};
+  arbitrate(&a, 8, 4000, 2, 1.2);
+  shown s = arbitrate(&a, 8, 16000, 1, 1.1);
+  assert_true(s.awake < s.steps / 10);
+  s = arbitrate(&a, 8, 16000, 2, 1.2);
+  assert_true(s.awake > s.steps * 9 / 10);
+}
+
+/* Where many gain, few start awake; what is known of one number of sequences stays its own. */
+static void ranges_are_judged_apart(void **state) {
+  (void)state;
+  tlt_arbiter a = {0};
+  bool trial;
+  arbitrate(&a, 6, 4000, 2, 1.2);
+  assert_true(tlt_arbiter_awake(&a, 4, &trial));
+  assert_false(tlt_arbiter_awake(&a, 64, &trial));
+  arbitrate(&a, 64, 4000, 1, 1.2);
+  assert_false(tlt_arbiter_awake(&a, 64, &trial) && !trial);
+  assert_true(tlt_arbiter_awake(&a, 6, &trial));
+  tlt_arbiter_observe(&a, 6, 1, NAN, 1);
+  tlt_arbiter_observe(&a, 6, 1, -1, 1);
+  tlt_arbiter_observe(&a, 6, 0, 1, 1);
+  tlt_arbiter_observe(&a, 100000, 1, 1, 1);
 }
 
 /* ---- lengths -----------------------------------------------------------------------------------
@@ -310,8 +358,11 @@ int main(void) {
       cmocka_unit_test(plan_takes_the_best_number_of_nodes),
       cmocka_unit_test(plan_fills_flat_stretches_and_stops_behind_them),
       cmocka_unit_test(deepening_weighs_price_against_what_it_opens),
-      cmocka_unit_test(steps_with_drafts_are_priced_against_those_without),
-      cmocka_unit_test(pauses_grow_and_end_when_sequences_finish),
+      cmocka_unit_test(daring_plans_take_more),
+      cmocka_unit_test(what_is_slower_sleeps),
+      cmocka_unit_test(what_is_faster_is_awake),
+      cmocka_unit_test(change_is_noticed),
+      cmocka_unit_test(ranges_are_judged_apart),
       cmocka_unit_test(long_answers_are_expected_to_go_on_longer),
       cmocka_unit_test(strategies_parse_strictly),
       cmocka_unit_test(bandits_find_the_best_strategy),

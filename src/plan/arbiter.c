@@ -1,0 +1,121 @@
+#include "plan/arbiter.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GAIN_LEAST 0.01   /* what being awake must bring: ties are not worth the risk */
+#define RECENT_RATE 0.3   /* of the newest window */
+#define SPREAD_LEAST 0.05 /* of the gains of trials */
+#define OUTLIER 3.0F      /* times the median of a window: the machine was away */
+#define DEBT_MOST 8.0     /* of one trial, in windows of its length */
+enum {
+  FIRST_STEPS = 4,   /* of the very first window, which only is a yardstick */
+  FIRST_STRETCH = 4, /* where others say that being awake pays */
+  FREE_TRIALS = 1,   /* what the planner learns in the first ones is for later */
+};
+
+static int range_of(int sequences) {
+  static const int from[TLT_ARBITER_RANGES - 1] = {2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 129};
+  int i = 0;
+  while (i < TLT_ARBITER_RANGES - 1 && sequences >= from[i]) i++;
+  return i;
+}
+
+/* A range that was never seen begins asleep: the yardstick comes first. Where more sequences
+ * already gained by being awake, fewer will too. */
+static tlt_arbiter_range *range_at(tlt_arbiter *a, int sequences) {
+  int i = range_of(sequences);
+  tlt_arbiter_range *r = &a->range[i];
+  if (r->known) return r;
+  *r = (tlt_arbiter_range){.known = true, .stretch = 1};
+  if (i + 1 < TLT_ARBITER_RANGES && a->range[i + 1].trials && a->range[i + 1].awake) {
+    r->awake = true;
+    r->stretch = FIRST_STRETCH;
+  }
+  return r;
+}
+
+bool tlt_arbiter_awake(tlt_arbiter *a, int sequences, bool *trial) {
+  const tlt_arbiter_range *r = range_at(a, sequences);
+  bool awake = r->awake != r->trial;
+  *trial = awake && r->trial;
+  if (awake != a->was_awake) a->warm = 0;
+  a->was_awake = awake;
+  return awake;
+}
+
+static int ascending(const void *a, const void *b) {
+  float x = *(const float *)a, y = *(const float *)b;
+  return (x > y) - (x < y);
+}
+
+static float median(const float *x, int n) {
+  float sorted[TLT_WINDOW_MOST];
+  memcpy(sorted, x, (size_t)n * sizeof *x);
+  qsort(sorted, (size_t)n, sizeof *sorted, ascending);
+  return n % 2 ? sorted[n / 2] : 0.5F * (sorted[n / 2 - 1] + sorted[n / 2]);
+}
+
+/* Log time per token, in plain steps. */
+static double score_of(const tlt_window *w) {
+  float most = OUTLIER * median(w->time, w->steps);
+  double time = 0, tokens = 0;
+  for (int i = 0; i < w->steps; i++) {
+    time += (double)(w->time[i] < most ? w->time[i] : most);
+    tokens += (double)w->tokens[i];
+  }
+  return log(time / tokens);
+}
+
+/* Whether the trials say clearly that being awake is faster: whole windows go wrong where a machine
+ * is shared, so by the median and how far they are apart. */
+static bool awake_wins(const tlt_arbiter_range *r) {
+  int n = r->trials < TLT_TRIALS_KEPT ? r->trials : TLT_TRIALS_KEPT;
+  double middle = (double)median(r->gain, n), spread = 0;
+  for (int i = 0; i < n; i++) spread += fabs((double)r->gain[i] - middle) / n;
+  if (spread < SPREAD_LEAST) spread = SPREAD_LEAST;
+  return middle > GAIN_LEAST + spread / sqrt(n);
+}
+
+static void end_trial(tlt_arbiter_range *r, double score) {
+  double gain = r->awake ? score - r->recent : r->recent - score;
+  double cost = r->window.excess, most = DEBT_MOST * r->window.steps * exp(r->recent);
+  r->gain[r->trials++ % TLT_TRIALS_KEPT] = (float)gain;
+  r->trial = false;
+  r->windows = 0;
+  bool awake = awake_wins(r);
+  if (awake != r->awake) {
+    r->awake = awake;
+    r->recent = score;
+    r->stretch = 1;
+    r->debt = 0;
+    return;
+  }
+  if (r->stretch < TLT_STRETCH_MOST) r->stretch *= 2;
+  if (cost > 0 && r->trials > FREE_TRIALS) r->debt += cost < most ? cost : most;
+}
+
+static void end_window(tlt_arbiter_range *r, double score) {
+  r->recent += (r->recent == 0 ? 1 : RECENT_RATE) * (score - r->recent);
+  r->trial = ++r->windows >= r->stretch && r->debt <= 0;
+}
+
+void tlt_arbiter_observe(tlt_arbiter *a, int sequences, double tokens, double us, double plain) {
+  tlt_arbiter_range *r = range_at(a, sequences);
+  tlt_window *w = &r->window;
+  if (!(us > 0) || !isfinite(us) || !(plain > 0) || !(tokens > 0)) return;
+  double time = us / plain;
+  if (r->trial) w->excess += time - tokens * exp(r->recent);
+  else if (r->debt > 0) r->debt -= time * TLT_TRIAL_PERCENT / 100;
+  w->us += us;
+  if (a->warm++ < TLT_WARM_STEPS) return;
+  w->time[w->steps] = (float)time;
+  w->tokens[w->steps++] = (float)tokens;
+  int least = r->trial || r->windows || r->trials ? TLT_WINDOW_STEPS : FIRST_STEPS;
+  if ((w->steps < least || w->us < TLT_WINDOW_US) && w->steps < TLT_WINDOW_MOST) return;
+  double score = score_of(w);
+  if (r->trial) end_trial(r, score);
+  else end_window(r, score);
+  *w = (tlt_window){0};
+}
