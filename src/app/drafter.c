@@ -1,11 +1,10 @@
 #include "app/drafter.h"
 
-#include <stdlib.h>
-
 #include "app/task_prompts.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "io/file.h"
+#include "train/hot.h"
 #include "train/schedule.h"
 
 enum { HOLD_EVERY = 16, SKIPS_MOST = 8 };
@@ -21,15 +20,6 @@ tlt_drafter_train_options tlt_drafter_train_default(void) {
       .lr = 3e-3f,
       .weight_decay = 0.01f,
       .train = tlt_drafter_options_default(0)};
-}
-
-double tlt_drafter_chain_length(const tlt_draft_stats *s, int steps) {
-  double length = 1, reach = 1;
-  for (int j = 0; j < steps && s->rows[j]; j++) {
-    reach *= s->overlap[j] / (double)s->rows[j];
-    length += reach;
-  }
-  return length;
 }
 
 typedef struct job {
@@ -113,42 +103,14 @@ static tlt_status open_parts(job *j, tlt_err *err) {
 
 /* ---- hot tokens ------------------------------------------------------------------------------ */
 
-typedef struct seen_token {
-  int64_t times;
-  int32_t token;
-} seen_token;
-
-static int more_often(const void *a, const void *b) {
-  const seen_token *x = a, *y = b;
-  if (x->times != y->times) return x->times < y->times ? 1 : -1;
-  return x->token < y->token ? -1 : 1;
-}
-
-static int ascending(const void *a, const void *b) {
-  int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-  return x < y ? -1 : x > y;
-}
-
-/* The tokens drawn most often, at most `hot` of them. */
 static tlt_status choose_hot(job *j, tlt_err *err) {
   int vocab = j->model->weights->config.vocab, n = 0;
-  int64_t covered = 0;
-  seen_token *seen = tlt_calloc((size_t)vocab, sizeof *seen);
-  int32_t *hot = tlt_calloc((size_t)vocab, sizeof *hot);
-  tlt_status s = seen && hot ? TLT_OK : tlt_fail_nomem(err, "hot tokens", (size_t)vocab * 20);
-  if (s == TLT_OK) {
-    for (int i = 0; i < vocab; i++) seen[i] = (seen_token){j->record.seen[i], i};
-    qsort(seen, (size_t)vocab, sizeof *seen, more_often);
-    for (; n < vocab && n < j->train.max_hot && seen[n].times; n++) {
-      hot[n] = seen[n].token;
-      covered += seen[n].times;
-    }
-    qsort(hot, (size_t)n, sizeof *hot, ascending);
-    s = tlt_drafter_set_hot(j->drafter, j->model->weights, hot, n, err);
-  }
+  int32_t *hot = tlt_malloc((size_t)j->train.max_hot * sizeof *hot);
+  if (!hot) return tlt_fail_nomem(err, "hot tokens", (size_t)j->train.max_hot * sizeof *hot);
+  tlt_status s = tlt_hot_choose(j->record.seen, vocab, j->train.max_hot, hot, &n, err);
+  if (s == TLT_OK) s = tlt_drafter_set_hot(j->drafter, j->model->weights, hot, n, err);
   j->summary->hot = n;
-  j->summary->hot_share = j->record.tokens ? (double)covered / (double)j->record.tokens : 0;
-  tlt_free(seen);
+  j->summary->hot_share = tlt_hot_share(hot, n, j->record.seen, vocab);
   tlt_free(hot);
   return s;
 }
@@ -159,22 +121,12 @@ static tlt_status evaluate(job *j, tlt_draft_stats *out, tlt_err *err) {
   int cursor = 0;
   tlt_draft_micro m;
   *out = (tlt_draft_stats){.rows = {0}};
-  while (tlt_replay_held(j->replay, &cursor, j->train.micro_tokens, j->o->record.temperature, &m)) {
+  while (
+      tlt_replay_held(j->replay, 0, &cursor, j->train.micro_tokens, j->o->record.temperature, &m)) {
     tlt_status s = tlt_drafter_trainer_evaluate(j->trainer, &m, out, err);
     if (s != TLT_OK) return s;
   }
   return TLT_OK;
-}
-
-/* Mean loss of the rows of s, as it is trained. */
-static double loss_of(const tlt_drafter_options *o, const tlt_draft_stats *s) {
-  double sum = 0, rows = 0, weight = 1;
-  for (int i = 0; i < o->unroll; i++, weight *= (double)o->decay) {
-    sum +=
-        weight * ((double)o->hidden_weight * s->hidden[i] + (double)o->token_weight * s->token[i]);
-    rows += weight * (double)s->rows[i];
-  }
-  return rows > 0 ? sum / rows : 0;
 }
 
 typedef struct step_state {
@@ -235,7 +187,7 @@ static tlt_status finish_epoch(job *j, tlt_err *err) {
 /* One optimizer step over what was accumulated, and the held-back answers at the end of an epoch.
  */
 static tlt_status finish_step(job *j, step_state *st, bool epoch_end, tlt_err *err) {
-  double loss = loss_of(&j->train, &st->stats);
+  double loss = tlt_drafter_mean_loss(&j->train, &st->stats);
   tlt_status s = st->pending ? optimize(j, st, err) : TLT_OK;
   st->stats = (tlt_draft_stats){.rows = {0}};
   st->pending = 0;

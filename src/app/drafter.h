@@ -60,8 +60,4 @@ typedef struct tlt_drafter_summary {
 tlt_status tlt_drafter_train(const tlt_drafter_train_options *o, const tlt_drafter_hooks *hooks,
                              const tlt_stop *stop, tlt_drafter_summary *summary, tlt_err *err);
 
-/* Tokens per target step that a chain of guesses would give: 1 + a_1 + a_1 a_2 + ..., a_j the mean
- * of sum min(p, q) at step j: the most that exact drafting with one guess per place can reach. */
-double tlt_drafter_chain_length(const tlt_draft_stats *s, int steps);
-
 #endif

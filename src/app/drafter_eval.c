@@ -66,7 +66,7 @@ static tlt_status match(job *j, tlt_err *err) {
   o.eval_unroll = j->out->unroll = j->o->unroll;
   tlt_status s = tlt_drafter_trainer_create(j->drafter, m->kernels, m->pool, &o, &trainer, err);
   while (s == TLT_OK &&
-         tlt_replay_held(j->replay, &cursor, o.micro_tokens, j->o->record.temperature, &micro))
+         tlt_replay_held(j->replay, 0, &cursor, o.micro_tokens, j->o->record.temperature, &micro))
     s = tlt_drafter_trainer_evaluate(trainer, &micro, &j->out->match, err);
   if (s == TLT_OK) tlt_drafter_trainer_free(trainer);
   return s;

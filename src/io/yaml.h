@@ -35,6 +35,7 @@ typedef enum tlt_yaml_type {
   TLT_YAML_STRING,         /* char *, never NULL */
   TLT_YAML_STRING_OR_NULL, /* char *, NULL for null */
   TLT_YAML_ENUM,           /* int: index into choices */
+  TLT_YAML_CHOICES,        /* int[items]: a list of exactly `items` different choices, as indices */
   TLT_YAML_OPTIONS, /* char *: a mapping of scalars as "name=value,name=value" in the order of
                      * the file, NULL for null or an empty mapping */
 } tlt_yaml_type;
@@ -45,8 +46,8 @@ typedef struct tlt_yaml_row {
   size_t offset;        /* of the field in the section's struct */
   const char *fallback; /* default as YAML text; NULL: the key must be given */
   double min, max;      /* numbers, inclusive; both 0: no bounds; INFINITY: none on that side */
-  const char *const *choices; /* enum: NULL-terminated */
-  int items;                  /* TLT_YAML_DOUBLES */
+  const char *const *choices; /* enum, choices: NULL-terminated */
+  int items;                  /* TLT_YAML_DOUBLES, TLT_YAML_CHOICES */
   bool may_change;            /* on resume; handed through to tlt_yaml_diff */
   const char *help;           /* one line; may be NULL */
 } tlt_yaml_row;

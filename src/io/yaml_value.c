@@ -41,6 +41,10 @@ void tlt__yaml_expected(const tlt_yaml_row *row, tlt_text *t) {
     case TLT_YAML_DOUBLES:
       tlt_text_printf(t, "list of %d numbers", row->items), add_bounds(row, t);
       return;
+    case TLT_YAML_CHOICES:
+      tlt_text_printf(t, "list of %d different of", row->items);
+      for (int i = 0; row->choices[i]; i++) tlt_text_printf(t, " %s", row->choices[i]);
+      return;
     case TLT_YAML_BOOL: tlt_text_add(t, "true or false"); return;
     case TLT_YAML_STRING: tlt_text_add(t, "string"); return;
     case TLT_YAML_STRING_OR_NULL: tlt_text_add(t, "string or null"); return;
@@ -131,6 +135,21 @@ static bool read_choice(const tlt_yaml_row *row, const yaml_node_t *node, int *o
   return false;
 }
 
+static bool read_choices(const tlt_yaml_row *row, yaml_document_t *doc, const yaml_node_t *node,
+                         int *out) {
+  int values[TLT_YAML_ITEMS_MAX];
+  if (node->type != YAML_SEQUENCE_NODE) return false;
+  const yaml_node_item_t *items = node->data.sequence.items.start;
+  if (node->data.sequence.items.top - items != row->items) return false;
+  for (int i = 0; i < row->items; i++) {
+    if (!read_choice(row, yaml_document_get_node(doc, items[i]), &values[i])) return false;
+    for (int j = 0; j < i; j++)
+      if (values[j] == values[i]) return false;
+  }
+  memcpy(out, values, (size_t)row->items * sizeof *out);
+  return true;
+}
+
 /* ---- Strings: the field's old value is freed ---- */
 
 static tlt_status replace(char **field, const char *s, tlt_err *err) {
@@ -181,6 +200,7 @@ static tlt_status store(const tlt_yaml_row *row, yaml_document_t *doc, const yam
       return TLT_OK;
     case TLT_YAML_DOUBLE: *fits = read_double(row, node, field); return TLT_OK;
     case TLT_YAML_DOUBLES: *fits = read_doubles(row, doc, node, field); return TLT_OK;
+    case TLT_YAML_CHOICES: *fits = read_choices(row, doc, node, field); return TLT_OK;
     case TLT_YAML_BOOL: *fits = read_bool(node, field); return TLT_OK;
     case TLT_YAML_ENUM: *fits = read_choice(row, node, field); return TLT_OK;
     case TLT_YAML_STRING:
@@ -284,6 +304,16 @@ static void print_doubles(const double *x, int n, tlt_text *t) {
   tlt_text_add(t, "]");
 }
 
+static void print_choices(const tlt_yaml_row *row, const int *x, tlt_text *t) {
+  tlt_text_add(t, "[");
+  for (int i = 0; i < row->items; i++) {
+    const char *s = row->choices[x[i]];
+    if (i) tlt_text_add(t, ", ");
+    print_string(s, strlen(s), false, t);
+  }
+  tlt_text_add(t, "]");
+}
+
 void tlt__yaml_print(const tlt_yaml_row *row, const void *field, tlt_text *t) {
   const char *s;
   switch (row->type) {
@@ -291,6 +321,7 @@ void tlt__yaml_print(const tlt_yaml_row *row, const void *field, tlt_text *t) {
     case TLT_YAML_INT64: tlt_text_printf(t, "%" PRId64, *(const int64_t *)field); return;
     case TLT_YAML_DOUBLE: print_double(*(const double *)field, t); return;
     case TLT_YAML_DOUBLES: print_doubles(field, row->items, t); return;
+    case TLT_YAML_CHOICES: print_choices(row, field, t); return;
     case TLT_YAML_BOOL: tlt_text_add(t, *(const bool *)field ? "true" : "false"); return;
     case TLT_YAML_ENUM:
       s = row->choices[*(const int *)field];

@@ -174,3 +174,37 @@ tlt_status tlt__drafter_first_hot(tlt_drafter *d, const tlt_weights *target, tlt
   for (int i = 0; i < n; i++) first[i] = i;
   return tlt_drafter_set_hot(d, target, first, n, err);
 }
+
+/* ---- Copies ---- */
+
+static bool same_shape(const tlt_config *a, const tlt_config *b) {
+  return a->hidden == b->hidden && a->inter == b->inter && a->heads == b->heads &&
+         a->kv_heads == b->kv_heads && a->head_dim == b->head_dim && a->vocab == b->vocab &&
+         a->norm_eps == b->norm_eps && a->rope_theta == b->rope_theta && a->rope == b->rope &&
+         a->rope_factor == b->rope_factor && a->rope_low == b->rope_low &&
+         a->rope_high == b->rope_high && a->rope_original == b->rope_original;
+}
+
+tlt_status tlt_drafter_copy(const tlt_drafter *from, const tlt_weights *target, tlt_drafter **out,
+                            tlt_err *err) {
+  tlt_drafter *d = NULL;
+  *out = NULL;
+  tlt_status s = tlt__drafter_shell(&from->weights.config, &d, err);
+  if (s == TLT_OK) s = tlt__drafter_memory(d, target, err);
+  if (s == TLT_OK) s = tlt_drafter_set_hot(d, target, from->hot, from->n_hot, err);
+  if (s == TLT_OK) memcpy(d->weights.memory, from->weights.memory, from->weights.bytes);
+  if (s == TLT_OK) *out = d;
+  else tlt_drafter_free(d);
+  return s;
+}
+
+bool tlt_drafter_assign(tlt_drafter *d, const tlt_drafter *from, const tlt_weights *target) {
+  size_t hot = (size_t)from->n_hot * sizeof *from->hot;
+  if (!same_shape(&d->weights.config, &from->weights.config) || d->n_hot != from->n_hot)
+    return false;
+  if (memcmp(d->hot, from->hot, hot) != 0 &&
+      tlt_drafter_set_hot(d, target, from->hot, from->n_hot, NULL) != TLT_OK)
+    return false;
+  memcpy(d->weights.memory, from->weights.memory, from->weights.bytes);
+  return true;
+}

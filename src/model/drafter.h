@@ -54,6 +54,14 @@ tlt_status tlt_drafter_load(const char *dir, const tlt_weights *target, tlt_pool
 tlt_status tlt_drafter_save(const tlt_drafter *d, const char *dir, tlt_err *err);
 void tlt_drafter_free(tlt_drafter *d); /* NULL is harmless */
 
+/* A drafter of the same weights and hot tokens. from's matrices and those of the target that they
+ * share must outlive it. */
+tlt_status tlt_drafter_copy(const tlt_drafter *from, const tlt_weights *target, tlt_drafter **out,
+                            tlt_err *err);
+/* Take over the weights and hot tokens of a drafter of the same shape; false, and nothing changed,
+ * where shape or number of hot tokens differ or memory is short. */
+bool tlt_drafter_assign(tlt_drafter *d, const tlt_drafter *from, const tlt_weights *target);
+
 /* hot [n] ascending, distinct, inside the vocabulary. Copies the head rows. */
 tlt_status tlt_drafter_set_hot(tlt_drafter *d, const tlt_weights *target, const int32_t *hot, int n,
                                tlt_err *err);

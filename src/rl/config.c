@@ -12,6 +12,8 @@ static const char *const scales[] = {"group", "batch", "none", NULL};
 static const char *const too_longs[] = {"error", "drop", NULL};
 static const char *const on_errors[] = {"abort", "mask", NULL};
 static const char *const drafts[] = {"off", "suffix", "eagle", "auto", NULL};
+static const char *const drafter_trains[] = {"off", "idle", NULL};
+static const char *const idle_works[] = {"gradient", "drafter", NULL};
 static const char *const rollout_logs[] = {"none", "sample", "all", NULL};
 
 static const tlt_yaml_row run_rows[] = {
@@ -69,7 +71,23 @@ static const tlt_yaml_row speculation_rows[] = {
 };
 
 static const tlt_yaml_row drafter_rows[] = {
-    {TLT_ROW_TEXT_OR_NULL(tlt_conf_drafter, path, "directory of a learned drafter"),
+    {TLT_ROW_TEXT_OR_NULL(tlt_conf_drafter, path,
+                          "directory of a learned drafter to start from; null: none"),
+     .may_change = true},
+    {TLT_ROW_ENUM(tlt_conf_drafter, train, "idle", drafter_trains,
+                  "off, or in idle time and in min_share of the step"),
+     .may_change = true},
+    {TLT_ROW(TLT_YAML_CHOICES, tlt_conf_drafter, idle_order, .fallback = "[gradient, drafter]",
+             .choices = idle_works, .items = TLT_IDLE_WORKS,
+             .help = "what an idle worker does first"),
+     .may_change = true},
+    {TLT_ROW_INT(tlt_conf_drafter, buffer_mb, "512", 1, 1 << 24,
+                 "hidden states of the last two steps"),
+     .may_change = true},
+    {TLT_ROW_REAL(tlt_conf_drafter, min_share, "0.03", 0, 1,
+                  "of a step, spent on the drafter where idle time does not give as much"),
+     .may_change = true},
+    {TLT_ROW_REAL(tlt_conf_drafter, lr, "1e-3", 0, 1, "learning rate of the drafter"),
      .may_change = true},
 };
 
@@ -181,10 +199,12 @@ static tlt_status check_speculation(const tlt_train_config *c, const tlt_yaml_or
   tlt_spec_options o = {.draft = (tlt_draft_kind)s->draft,
                         .policy = s->policy,
                         .drafter = c->drafter.path,
+                        .joins = c->drafter.train == TLT_DRAFTER_IDLE,
                         .max_depth = (int)s->max_depth};
-  if (s->draft == TLT_DRAFT_EAGLE && !c->drafter.path)
-    return tlt_yaml_fail(origin, "speculation.draft", err,
-                         "got eagle, expected drafter.path to name a drafter for it");
+  if (s->draft == TLT_DRAFT_EAGLE && !c->drafter.path && !o.joins)
+    return tlt_yaml_fail(
+        origin, "speculation.draft", err,
+        "got eagle, expected drafter.path to name a drafter for it, or drafter.train: idle");
   if (tlt_spec_check(&o, &why) != TLT_OK)
     return tlt_yaml_fail(origin, "speculation.policy", err, "%s", strchr(why.text, ' ') + 1);
   return TLT_OK;

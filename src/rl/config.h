@@ -65,8 +65,16 @@ typedef struct tlt_conf_speculation {
   int64_t max_depth; /* longest drafted path */
 } tlt_conf_speculation;
 
+typedef enum tlt_drafter_train { TLT_DRAFTER_OFF, TLT_DRAFTER_IDLE } tlt_drafter_train;
+typedef enum tlt_idle_work { TLT_IDLE_GRADIENT, TLT_IDLE_DRAFTER, TLT_IDLE_WORKS } tlt_idle_work;
+
 typedef struct tlt_conf_drafter {
-  char *path; /* directory of a learned drafter, or NULL */
+  char *path;                     /* directory of a learned drafter to start from, or NULL */
+  int train;                      /* tlt_drafter_train */
+  int idle_order[TLT_IDLE_WORKS]; /* tlt_idle_work, first choice first */
+  int64_t buffer_mb;              /* answers of the last two steps */
+  double min_share;               /* of a step, where idle time does not give as much */
+  double lr;
 } tlt_conf_drafter;
 
 typedef struct tlt_conf_algorithm {

@@ -106,6 +106,10 @@ static tlt_rollout_job rollout_job(tlt_loop *l) {
                            .context = l};
 }
 
+static void on_answer(void *context, const tlt_sample *sample) {
+  tlt_drafting_answered(context, sample);
+}
+
 static tlt_status run_rollout(tlt_loop *l, step_record *r, tlt_err *err) {
   const tlt_train_config *c = l->session->config;
   int64_t most = c->rollout.prompts * c->algorithm.max_gen;
@@ -120,7 +124,14 @@ static tlt_status run_rollout(tlt_loop *l, step_record *r, tlt_err *err) {
     tlt_spec_refresh(l->session->spec);
     tlt_spec_stats_reset(l->session->spec);
   }
+  tlt_drafting *drafting = l->session->drafting;
+  job.answered = on_answer;
+  job.answered_context = drafting;
+  tlt_drafting_begin(drafting, l->at_work, job.first, job.prompts * job.max_gen);
   tlt_status s = tlt_rollout_run(&job, &r->groups, &r->rollout, err);
+  tlt_drafting_end(drafting);
+  if (s == TLT_OK) tlt_drafting_keep_alive(drafting, l->last_step);
+  if (s == TLT_OK) s = tlt_drafting_publish(drafting, NULL, err);
   if (l->session->spec) tlt_spec_stats_get(l->session->spec, &r->spec);
   if (s != TLT_OK) return s;
   tlt_groups_sha256(&r->groups, r->rollout_sha256);
@@ -247,6 +258,7 @@ static tlt_status put_metrics(tlt_loop *l, const step_record *r, tlt_err *err) {
   if (m.step > 0) tlt_metrics_text(&m, "rollout/sha256", r->rollout_sha256);
   tlt_metrics_text(&m, "weights/sha256", l->state->weights_sha256);
   if (m.step > 0 && l->session->spec) tlt_metrics_spec(&m, &r->spec);
+  if (m.step > 0) tlt_drafting_metrics(l->session->drafting, &m);
   if (m.step > 0) put_time(&m, l, r);
   else if (r->evaluated) tlt_metrics_real(&m, "time/eval", r->eval.seconds);
   put_system(&m, l);
@@ -297,6 +309,7 @@ static tlt_status save(tlt_loop *l, tlt_err *err) {
   if (s == TLT_OK) s = tlt_state_save(l->dir, l->state, l->session, err);
   l->last_save = tlt_now() - l->phase_started;
   l->summary->seconds_save += l->last_save;
+  if (s == TLT_OK) tlt_drafting_save(l->session->drafting, l->state->step);
   if (s == TLT_OK) l->saved = l->state->step;
   return s;
 }
@@ -328,7 +341,7 @@ static tlt_status step(tlt_loop *l, tlt_err *err) {
     s = tlt_rollout_log(&r.groups, l->state->step, (tlt_log_rollouts)c->log.rollouts, path, err);
   }
   if (s == TLT_OK && eval_due(l)) s = run_eval(l, &r, err);
-  r.seconds = tlt_now() - from;
+  r.seconds = l->last_step = tlt_now() - from;
   if (s == TLT_OK) s = put_metrics(l, &r, err);
   if (s == TLT_OK) show_step(l, &r);
   record_free(&r);
@@ -367,6 +380,7 @@ tlt_status tlt_loop_run(tlt_loop *l, tlt_err *err) {
     s = first_eval(l, err);
   while (s == TLT_OK && l->state->step < c->steps && !(l->stop && l->stop->stop)) s = step(l, err);
   if (s == TLT_OK && l->state->step > 0) s = save(l, err); /* stopped between two that were due */
+  if (s == TLT_OK) tlt_drafting_finish(l->session->drafting, l->state->step);
   conclude(l);
   if (s != TLT_OK) return s;
   if (l->state->step < c->steps)

@@ -15,7 +15,7 @@ typedef struct tlt_loop {
   tlt_train_summary *summary;
   int64_t saved; /* step of the newest checkpoint on disk, -1: none */
   /* private to loop.c */
-  double started, phase_started, shown, beat, last_save;
+  double started, phase_started, shown, beat, last_save, last_step;
   tlt_phase phase;
   int64_t at_work; /* step, 1-based */
   double first_reward, first_length, recent_reward[10], recent_length[10];

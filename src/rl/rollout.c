@@ -112,6 +112,7 @@ static void answer_done(void *context, const tlt_sample *sample) {
   tlt_group *g = &p->groups->group[sample->rollout - p->job->first];
   tlt_answer *a = &g->answer[sample->sample];
   uint64_t id = (uint64_t)g->rollout * (uint64_t)p->job->samples + sample->sample;
+  if (p->job->answered) p->job->answered(p->job->answered_context, sample);
   p->status = keep(p, a, sample);
   if (p->status == TLT_OK)
     p->status = tlt_reward_submit(p->job->reward, id, g->problem, a->text, a->n_text, p->err);

@@ -72,6 +72,9 @@ typedef struct tlt_rollout_job {
    * tokens generated. May be NULL. */
   void (*progress)(void *context, int64_t done, int64_t total, int64_t tokens);
   void *context;
+  /* Each finished sample, as the engine hands it over. May be NULL. */
+  void (*answered)(void *context, const tlt_sample *sample);
+  void *answered_context;
   const volatile sig_atomic_t *cancel; /* nonzero: give up with TLT_ESTOPPED; NULL: never */
 } tlt_rollout_job;
 

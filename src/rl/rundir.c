@@ -62,6 +62,7 @@ tlt_status tlt_rundir_open(tlt_rundir *r, const char *path, tlt_resume resume, t
   tlt_path_join(r->rollouts, path, "rollouts");
   tlt_path_join(r->final, path, "final");
   tlt_path_join(r->config, path, "config.yaml");
+  tlt_path_join(r->drafter, path, "drafter");
   tlt_status s = inspect(path, &r->used, foreign, err);
   if (s == TLT_OK && foreign[0])
     s = tlt_fail(err, TLT_EUSAGE,

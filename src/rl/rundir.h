@@ -2,6 +2,7 @@
  *
  *   config.yaml   resolved configuration        rollouts/      step-N.jsonl
  *   metrics.jsonl one line per step             checkpoints/   step-N/ and LATEST (io/checkpoint.h)
+ *   drafter/      step-N/ and LATEST (drafting_save.h)
  *   status.json   state, step, heartbeat        final/         Hugging Face directory
  *   lock          held while a process runs */
 #ifndef TLT_RL_RUNDIR_H
@@ -12,7 +13,7 @@
 
 typedef struct tlt_rundir {
   char path[TLT_PATH_MAX], checkpoints[TLT_PATH_MAX], rollouts[TLT_PATH_MAX], final[TLT_PATH_MAX];
-  char config[TLT_PATH_MAX];
+  char config[TLT_PATH_MAX], drafter[TLT_PATH_MAX];
   bool used;    /* a run was started here before */
   bool created; /* the directory was not there before */
   tlt_lock *lock;

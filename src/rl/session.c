@@ -137,7 +137,8 @@ static tlt_spec_options spec_options(const tlt_session *s, const tlt_engine_opti
   const tlt_train_config *c = s->config;
   return (tlt_spec_options){.draft = (tlt_draft_kind)c->speculation.draft,
                             .policy = c->speculation.policy,
-                            .drafter = c->drafter.path,
+                            .drafter = tlt_drafting_wanted(c) ? NULL : c->drafter.path,
+                            .joins = tlt_drafting_wanted(c),
                             .max_depth = (int)c->speculation.max_depth,
                             .batch = e->batch,
                             .max_positions = e->max_positions,
@@ -158,6 +159,19 @@ static tlt_engine_options engine_options(const tlt_session *s) {
                               .seed = (uint32_t)c->common.seed};
 }
 
+static tlt_drafting_options drafting_options(const tlt_session *s, const tlt_trainer_options *t) {
+  const tlt_train_config *c = s->config;
+  return (tlt_drafting_options){.model = s->model,
+                                .engine = s->engine,
+                                .spec = s->spec,
+                                .conf = &c->drafter,
+                                .samples = (int)c->rollout.samples,
+                                .max_sample = t->max_sample,
+                                .temperature = (float)c->rollout.temperature,
+                                .keep = (int)c->checkpoint.keep,
+                                .seed = (uint32_t)c->common.seed};
+}
+
 static void announce(const tlt_session *s, const tlt_trainer_options *t,
                      const tlt_trainer_options *f, const tlt_engine_options *e,
                      const tlt_train_hooks *hooks) {
@@ -168,7 +182,10 @@ static void announce(const tlt_session *s, const tlt_trainer_options *t,
                              .engine = tlt_engine_bytes(m, e)};
   if (s->config->algorithm.kl != 0)
     memory.reference = m->weights->bytes + tlt_trainer_bytes(m->weights, m->kernels, f, threads);
-  memory.total = memory.weights + memory.training + memory.engine + memory.reference;
+  tlt_drafting_options d = drafting_options(s, t);
+  if (tlt_drafting_wanted(s->config)) memory.drafting = tlt_drafting_bytes(m, &d);
+  memory.total =
+      memory.drafting + memory.weights + memory.training + memory.engine + memory.reference;
   if (hooks->memory) hooks->memory(hooks->context, &memory);
 }
 
@@ -190,10 +207,14 @@ tlt_status tlt_session_allocate(tlt_session *s, const tlt_train_hooks *hooks, tl
   if (status == TLT_OK) status = tlt_engine_create(s->model, s->tokenizer, &e, &s->engine, err);
   if (status != TLT_OK || d.draft == TLT_DRAFT_OFF) return status;
   status = tlt_spec_create(s->model, &d, &s->spec, err);
-  return status == TLT_OK ? tlt_spec_attach(s->spec, s->engine, err) : status;
+  if (status == TLT_OK) status = tlt_spec_attach(s->spec, s->engine, err);
+  if (status != TLT_OK || !tlt_drafting_wanted(s->config)) return status;
+  tlt_drafting_options train = drafting_options(s, &t);
+  return tlt_drafting_open(&train, &s->drafting, err);
 }
 
 void tlt_session_close(tlt_session *s) {
+  tlt_drafting_close(s->drafting);
   tlt_engine_free(s->engine);
   tlt_spec_free(s->spec);
   tlt_trainer_free(s->reference);

@@ -5,6 +5,7 @@
 
 #include "model/model.h"
 #include "rl/config.h"
+#include "rl/drafting.h"
 #include "rl/problem_set.h"
 #include "rl/train.h"
 #include "spec/speculator.h"
@@ -25,6 +26,7 @@ typedef struct tlt_session {
   tlt_trainer *trainer, *reference;
   tlt_spec *spec; /* NULL: no speculation */
   tlt_engine *engine;
+  tlt_drafting *drafting; /* NULL: no drafter is trained */
   int eval_max_tokens;
   /* what a checkpoint belongs to */
   char model_sha256[65], data_sha256[65], held_sha256[65], fingerprint[65];

@@ -178,6 +178,9 @@ static tlt_status run(job *j, tlt_err *err) {
                    .stop = j->stop,
                    .summary = &j->summary,
                    .saved = j->checkpoint ? j->state.step : -1};
+  if (s == TLT_OK)
+    tlt_drafting_attach(j->session.drafting, j->dir.drafter, j->checkpoint ? j->state.step : -1,
+                        true);
   j->summary.seconds_load = tlt_now() - j->from;
   if (s == TLT_OK) s = tlt_loop_run(&loop, err);
   if (j->hooks.metrics) {

@@ -60,7 +60,9 @@ typedef struct tlt_train_progress {
 
 /* Memory about to be taken, bytes; given once before it is. */
 typedef struct tlt_train_memory {
-  size_t weights, training, engine, reference, total;
+  size_t weights, training, engine, reference;
+  size_t drafting; /* the drafter in training, its buffer at its cap */
+  size_t total;
 } tlt_train_memory;
 
 typedef struct tlt_train_hooks {

@@ -229,3 +229,11 @@ tlt_status tlt_eagle_create(tlt_model *m, tlt_drafter *d, const tlt_eagle_option
   };
   return TLT_OK;
 }
+
+bool tlt_eagle_assign(const tlt_source *eagle, const tlt_drafter *d) {
+  tlt_eagle *e = eagle->context;
+  if (!tlt_drafter_assign(e->d, d, e->m->weights)) return false;
+  e->failed = NULL;
+  on_refresh(e);
+  return true;
+}

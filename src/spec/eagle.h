@@ -21,4 +21,8 @@ size_t tlt_eagle_bytes(const tlt_model *m, const tlt_drafter *d, const tlt_eagle
 tlt_status tlt_eagle_create(tlt_model *m, tlt_drafter *d, const tlt_eagle_options *o,
                             tlt_source *out, tlt_err *err);
 
+/* Between rollouts: draft with the weights and hot tokens of d from now on; whatever is known of
+ * sequences is forgotten. False, and nothing changed, where tlt_drafter_assign cannot. */
+bool tlt_eagle_assign(const tlt_source *eagle, const tlt_drafter *d);
+
 #endif

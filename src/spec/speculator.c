@@ -335,7 +335,7 @@ tlt_status tlt_draft_kind_find(const char *name, tlt_draft_kind *out, tlt_err *e
 tlt_status tlt_spec_check(const tlt_spec_options *o, tlt_err *err) {
   int kind;
   tlt_strategy fixed;
-  if (o->draft == TLT_DRAFT_EAGLE && !o->drafter)
+  if (o->draft == TLT_DRAFT_EAGLE && !o->drafter && !o->joins)
     return tlt_fail(err, TLT_EUSAGE, "draft eagle: got no drafter, expected a drafter directory");
   if (o->max_depth < 0 || o->max_depth > TLT_DRAFT_DEPTH)
     return tlt_fail(err, TLT_EUSAGE, "max_depth: got %d, expected 1 .. %d", o->max_depth,
@@ -362,7 +362,13 @@ tlt_status tlt_spec_add(tlt_spec *s, const tlt_source *source, tlt_edge_source a
   *x = (tlt_spec_source){.source = *source, .as = as, .alive = true};
   x->seq = tlt_calloc((size_t)s->o.batch, sizeof *x->seq);
   x->index = tlt_calloc((size_t)s->o.batch, sizeof *x->index);
-  if (!x->seq || !x->index) return tlt_fail_nomem(err, "draft source", sizeof *x);
+  if (!x->seq || !x->index) {
+    tlt_free(x->seq);
+    tlt_free(x->index);
+    s->n_sources--;
+    if (source->free) source->free(source->context);
+    return tlt_fail_nomem(err, "draft source", sizeof *x);
+  }
   tlt_cost_init(&x->level, 8, 0);
   tlt_cost_init(&x->start, 4, 0);
   return TLT_OK;
@@ -378,15 +384,21 @@ static tlt_status add_suffix(tlt_spec *s, tlt_err *err) {
   return st == TLT_OK ? tlt_spec_add(s, &source, TLT_EDGE_SUFFIX, err) : st;
 }
 
-static tlt_status add_eagle(tlt_spec *s, tlt_model *m, tlt_err *err) {
-  tlt_source source;
-  tlt_drafter *d;
+/* Takes d over. */
+static tlt_status open_eagle(tlt_spec *s, tlt_model *m, tlt_drafter *d, tlt_source *out,
+                             tlt_err *err) {
   tlt_eagle_options o = {.batch = s->o.batch,
                          .max_positions = s->o.max_positions,
                          .seed = s->o.seed,
                          .max_rows = EAGLE_ROWS};
+  return tlt_eagle_create(m, d, &o, out, err);
+}
+
+static tlt_status add_eagle(tlt_spec *s, tlt_model *m, tlt_err *err) {
+  tlt_source source;
+  tlt_drafter *d;
   tlt_status st = tlt_drafter_load(s->o.drafter, m->weights, m->pool, &d, err);
-  if (st == TLT_OK) st = tlt_eagle_create(m, d, &o, &source, err);
+  if (st == TLT_OK) st = open_eagle(s, m, d, &source, err);
   return st == TLT_OK ? tlt_spec_add(s, &source, TLT_EDGE_EAGLE, err) : st;
 }
 
@@ -478,4 +490,33 @@ tlt_status tlt_spec_attach(tlt_spec *s, tlt_engine *e, tlt_err *err) {
 void tlt_spec_refresh(tlt_spec *s) {
   EACH_SOURCE(s, x)
   if (x->source.refresh) x->source.refresh(x->source.context);
+}
+
+/* ---- a drafter that changes ----------------------------------------------------------------- */
+
+static tlt_spec_source *find_eagle(tlt_spec *s) {
+  for (int i = 0; i < s->n_sources; i++)
+    if (s->source[i].as == TLT_EDGE_EAGLE) return &s->source[i];
+  return NULL;
+}
+
+tlt_status tlt_spec_set_drafter(tlt_spec *s, tlt_model *m, tlt_engine *e, const tlt_drafter *d,
+                                tlt_err *err) {
+  tlt_spec_source *x = find_eagle(s);
+  tlt_drafter *copy;
+  tlt_source source;
+  if (x && tlt_eagle_assign(&x->source, d)) {
+    x->alive = true;
+    return TLT_OK;
+  }
+  tlt_status st = tlt_drafter_copy(d, m->weights, &copy, err);
+  if (st == TLT_OK) st = open_eagle(s, m, copy, &source, err);
+  if (st != TLT_OK) return st;
+  if (!x) st = tlt_spec_add(s, &source, TLT_EDGE_EAGLE, err);
+  else {
+    x->source.free(x->source.context);
+    x->source = source;
+    x->alive = true;
+  }
+  return st == TLT_OK ? tlt_spec_attach(s, e, err) : st;
 }

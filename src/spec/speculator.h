@@ -5,6 +5,7 @@
 #ifndef TLT_SPEC_SPECULATOR_H
 #define TLT_SPEC_SPECULATOR_H
 
+#include "model/drafter.h"
 #include "model/model.h"
 #include "plan/calibration.h"
 #include "spec/source.h"
@@ -20,6 +21,7 @@ typedef struct tlt_spec_options {
   tlt_draft_kind draft;
   const char *policy;  /* planner | beg-mab | eg | ucb1 | fixed:DEPTH_TOPK_VERIFY; NULL: planner */
   const char *drafter; /* directory of a learned drafter, or NULL */
+  bool joins;          /* a learned drafter may come by tlt_spec_set_drafter: none is needed yet */
   int max_depth;       /* longest path that the planner drafts, 1 .. TLT_DRAFT_DEPTH; 0: 12 */
   int batch, max_positions; /* of the engine */
   uint32_t seed;            /* of sampling */
@@ -70,7 +72,14 @@ tlt_status tlt_spec_attach(tlt_spec *s, tlt_engine *e, tlt_err *err);
 /* Between rollouts: the target's weights may have changed. */
 void tlt_spec_refresh(tlt_spec *s);
 
-/* Take a further source over: tests with hostile drafters. At most TLT_SOURCES together. */
+/* Between rollouts: draft with a copy of d from now on, as a further source where none drafted so
+ * far; what is known of the price and worth of learned drafts stays. e as attached; d may share
+ * matrices with m only. TLT_ENOMEM: the source is as before, or gone. */
+tlt_status tlt_spec_set_drafter(tlt_spec *s, tlt_model *m, tlt_engine *e, const tlt_drafter *d,
+                                tlt_err *err);
+
+/* Take a further source over: tests with hostile drafters. At most TLT_SOURCES together;
+ * without memory it is freed. */
 tlt_status tlt_spec_add(tlt_spec *s, const tlt_source *source, tlt_edge_source as, tlt_err *err);
 
 void tlt_spec_stats_get(const tlt_spec *s, tlt_spec_stats *out);

@@ -78,6 +78,13 @@ typedef struct tlt_draft_stats {
   double top_p[TLT_UNROLL_MAX];   /* p of argmax q: acceptance of an uncoupled argmax draft */
 } tlt_draft_stats;
 
+/* Tokens per target step that a chain of guesses would give: 1 + a_1 + a_1 a_2 + ..., a_j the mean
+ * of sum min(p, q) at step j: the most that exact drafting with one guess per place can reach. */
+double tlt_drafter_chain_length(const tlt_draft_stats *s, int steps);
+
+/* Mean loss of the rows of s, as o trains it. */
+double tlt_drafter_mean_loss(const tlt_drafter_options *o, const tlt_draft_stats *s);
+
 /* Forward, losses, backward; gradients added. stats may be NULL. Errors: TLT_EDATA for tokens
  * outside the vocabulary, too many of them, impossible offsets, more hot tokens than max_hot;
  * nothing added. NaN and overflow are reported by tlt_drafter_trainer_step. */

@@ -125,6 +125,7 @@ tlt_replay_count tlt_replay_counts(const tlt_replay *r) {
   for (int i = 0; i < r->count; i++) {
     if (r->entry[i].held) c.held++;
     else c.samples++, c.tokens += r->entry[i].n;
+    c.versions += i == 0 || r->entry[i].version != r->entry[i - 1].version;
   }
   return c;
 }
@@ -215,12 +216,21 @@ int64_t tlt_replay_epoch(const tlt_replay *r) {
   return r->epoch;
 }
 
-bool tlt_replay_held(tlt_replay *r, int *cursor, int micro_tokens, float temperature,
-                     tlt_draft_micro *m) {
+tlt_replay_position tlt_replay_where(const tlt_replay *r) {
+  return (tlt_replay_position){r->serial, r->epoch};
+}
+
+void tlt_replay_go_on(tlt_replay *r, tlt_replay_position p) {
+  r->serial = p.serial;
+  r->epoch = p.epoch;
+}
+
+bool tlt_replay_held(tlt_replay *r, int64_t version, int *cursor, int micro_tokens,
+                     float temperature, tlt_draft_micro *m) {
   *m = (tlt_draft_micro){.temperature = temperature};
   for (; *cursor < r->count; ++*cursor) {
     const entry *e = &r->entry[*cursor];
-    if (!e->held) continue;
+    if (!e->held || e->version < version) continue;
     if (!fits(m, e, micro_tokens) || !put(r, e, m)) break;
   }
   return m->n_samples > 0;

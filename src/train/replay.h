@@ -35,6 +35,7 @@ void tlt_replay_drop(tlt_replay *r, int64_t version);
 typedef struct tlt_replay_count {
   int samples, held; /* for training; held back */
   int64_t tokens;    /* of the samples for training */
+  int versions;      /* different ones among all samples, which are added in ascending order */
   int64_t added, refused, evicted;
   size_t bytes;
 } tlt_replay_count;
@@ -47,9 +48,17 @@ bool tlt_replay_draw(tlt_replay *r, int micro_tokens, float temperature, tlt_dra
 /* Epoch of the last draw, from 0: a new one starts when every sample has been drawn. */
 int64_t tlt_replay_epoch(const tlt_replay *r);
 
-/* Micro-batches of the held-back samples in the order they came: *cursor starts 0; false at the
- * end. */
-bool tlt_replay_held(tlt_replay *r, int *cursor, int micro_tokens, float temperature,
-                     tlt_draft_micro *m);
+/* Samples offered so far and the epoch of drawing: what the order of later draws depends on. A
+ * buffer that takes over another one's position draws as that one would go on. */
+typedef struct tlt_replay_position {
+  int64_t serial, epoch;
+} tlt_replay_position;
+tlt_replay_position tlt_replay_where(const tlt_replay *r);
+void tlt_replay_go_on(tlt_replay *r, tlt_replay_position p); /* while it is empty */
+
+/* Micro-batches of the held-back samples of versions from `version` on, in the order they came:
+ * *cursor starts 0; false at the end. */
+bool tlt_replay_held(tlt_replay *r, int64_t version, int *cursor, int micro_tokens,
+                     float temperature, tlt_draft_micro *m);
 
 #endif

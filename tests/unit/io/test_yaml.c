@@ -9,6 +9,7 @@
 
 typedef struct optimizer {
   double lr, betas[2];
+  int order[2];
   int schedule, warmup;
 } optimizer;
 
@@ -72,6 +73,12 @@ static const tlt_yaml_row optimizer_rows[] = {
      .offset = offsetof(optimizer, schedule),
      .fallback = "constant",
      .choices = schedules},
+    {.key = "order",
+     .type = TLT_YAML_CHOICES,
+     .offset = offsetof(optimizer, order),
+     .fallback = "[constant, cosine]",
+     .choices = schedules,
+     .items = 2},
     {.key = "warmup", .type = TLT_YAML_INT, .offset = offsetof(optimizer, warmup), .fallback = "0"},
 };
 static const tlt_yaml_section sections[] = {
@@ -147,6 +154,10 @@ static void refused_values(void **state) {
       {"optimizer: {betas: 0.9}\n",
        "optimizer.betas: got 0.9, expected list of 2 numbers in 0 .. 0.9999"},
       {"optimizer: {betas: [0.9]}\n", "got a list, expected list of 2"},
+      {"optimizer: {order: [cosine]}\n", "got a list, expected list of 2 different of"},
+      {"optimizer: {order: [cosine, cosine]}\n", "got a list, expected list of 2 different of"},
+      {"optimizer: {order: [cosine, square]}\n", "got a list, expected list of 2 different of"},
+      {"optimizer: {order: cosine}\n", "got cosine, expected list of 2 different of"},
       {"optimizer: {betas: [0.9, 1]}\n", "got a list, expected list of 2"},
       {"optimizer: {schedule: linear}\n", "got linear, expected constant | cosine"},
       {"optimizer: 3\n", "c.yaml:1: optimizer: expected a mapping"},
@@ -241,6 +252,7 @@ static void sets(void **state) {
     assert_fails(parse("model: m\n", cases[i].set, &c, &err), TLT_EUSAGE, cases[i].part);
   const char *const good[] = {"speculation.draft=off",
                               "optimizer.betas=[0.5, 0.25]",
+                              "optimizer.order=[cosine, constant]",
                               "model=a=b",
                               "reward.command=",
                               "data.options={x: 1}",
@@ -248,8 +260,9 @@ static void sets(void **state) {
                               "seed=4"};
   tlt_yaml_origin *origin;
   const char *text = "seed: 2\nreward: {command: x}\n";
-  assert_ok(tlt_yaml_parse(&schema, text, strlen(text), "c.yaml", good, 7, &c, &origin, &err));
-  assert_true(c.draft == 1 && c.optimizer.betas[1] == 0.25 && c.seed == 4 && !c.command);
+  assert_ok(tlt_yaml_parse(&schema, text, strlen(text), "c.yaml", good, 8, &c, &origin, &err));
+  assert_true(c.draft == 1 && c.optimizer.betas[1] == 0.25 && c.optimizer.order[0] == 1 &&
+              c.seed == 4 && !c.command);
   assert_string_equal(c.model, "a=b");
   assert_string_equal(c.data.options, "x=1");
   assert_true(tlt_yaml_given(origin, "seed") && !tlt_yaml_given(origin, "optimizer.lr"));

@@ -51,6 +51,9 @@ static void test_defaults(void **state) {
   assert_true(c.optimizer.betas[0] == 0.9 && c.optimizer.betas[1] == 0.95);
   assert_int_equal(c.log.rollouts, TLT_LOG_SAMPLE);
   assert_null(c.reward.command);
+  assert_int_equal(c.drafter.train, TLT_DRAFTER_IDLE);
+  assert_int_equal(c.drafter.idle_order[0], TLT_IDLE_GRADIENT);
+  assert_int_equal(c.drafter.idle_order[1], TLT_IDLE_DRAFTER);
   tlt_train_config_free(&c);
 }
 
@@ -95,6 +98,9 @@ static void test_rules(void **state) {
   refused("steps=0", NULL, "steps");
   refused("seed=4294967296", NULL, "seed");
   refused("rollout.prompt=3", NULL, "rollout.prompts");
+  refused("drafter.train=always", NULL, "off | idle");
+  refused("drafter.idle_order=[drafter, drafter]", NULL, "drafter.idle_order");
+  refused("speculation.draft=eagle", "drafter.train=off", "drafter.path");
   refused("algorithm.name=ppo", NULL, "algorithm.name");
 }
 

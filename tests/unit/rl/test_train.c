@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "io/json.h"
 #include "model/weights.h"
@@ -344,6 +345,44 @@ static void test_kill(void **state) {
   }
 }
 
+/* ---- the drafter in training ------------------------------------------------------------------
+ */
+
+/* Sum of a metric over the lines of a run that have it. */
+static double total_of(const char *run, const char *key) {
+  char *text = load(run, "metrics.jsonl"), *save;
+  double sum = 0;
+  for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+    json_t *m = json_loads(line, 0, NULL);
+    sum += json_number_value(json_object_get(m, key));
+    json_decref(m);
+  }
+  tlt_free(text);
+  return sum;
+}
+
+/* Nothing that is drafted, trained or published changes a bit. */
+static void test_drafter(void **state) {
+  static const char *const sets[] = {
+      "drafter.train=off",
+      "drafter.min_share=1 speculation.policy=fixed:3_2_6",
+      "drafter.min_share=1 speculation.draft=eagle drafter.buffer_mb=1 drafter.lr=0.5",
+      "drafter.min_share=0.2 speculation.policy=beg-mab",
+  };
+  (void)state;
+  outcome want = train_ok("drafter-none", "speculation.draft=off", 1, TLT_RESUME_NO);
+  for (int i = 0; i < 4; i++) {
+    char run[32];
+    snprintf(run, sizeof run, "drafter-%d", i);
+    outcome got = train_ok(run, sets[i], 1 + i % 3, TLT_RESUME_NO);
+    assert_string_equal(got.summary.weights_sha256, want.summary.weights_sha256);
+    assert_same_run("drafter-none", run);
+    assert_int_equal(total_of(run, "drafter/micro_steps") > 0, i > 0);
+  }
+  assert_true(total_of("drafter-1", "drafter/published") > 0);
+  assert_true(total_of("drafter-1", "spec/drafted") > 0);
+}
+
 #ifdef TLT_FAULTS
 /* One injected failure in a child: it must end with the right code, not a crash, and a resume must
  * give the run that never failed. True when the fault was never reached. */
@@ -397,6 +436,47 @@ static void stop_at(void *context, const tlt_train_progress *p) {
   if (p->phase != TLT_PHASE_ROLLOUT || p->step != s->at) return;
   if (s->save_only) s->flags.save = 1;
   else s->flags.stop = SIGTERM;
+}
+
+static void damage(const char *run, const char *name) {
+  char path[TLT_PATH_MAX], *text;
+  size_t n;
+  tlt_err err;
+  snprintf(path, sizeof path, "%s/%s/drafter/%s", top, run, name);
+  if (tlt_file_load(path, 1 << 24, &text, &n, &err) != TLT_OK) fail_msg("%s", err.text);
+  text[n / 2] ^= 1;
+  assert_int_equal(tlt_file_store(path, text, n, &err), TLT_OK);
+  tlt_free(text);
+}
+
+static int warnings, taken;
+static void count_logs(void *context, tlt_log_level level, const char *text) {
+  (void)context;
+  warnings += level == TLT_LOG_WARN;
+  taken += strstr(text, "taken up") != NULL;
+}
+
+/* A run goes on with its drafter; with a damaged one it warns and takes the one before, or none. */
+static void test_drafter_checkpoint(void **state) {
+  const char *sets = "drafter.min_share=1";
+  (void)state;
+  for (int bad = 0; bad <= 2; bad++) {
+    char run[32];
+    snprintf(run, sizeof run, "drafter-saved-%d", bad);
+    stopper at4 = {.at = 4};
+    tlt_train_hooks hooks = {.context = &at4, .metrics = &tlt_metrics_jsonl, .progress = stop_at};
+    assert_int_equal(train(run, sets, 2, TLT_RESUME_NO, &hooks, &at4.flags).status, TLT_ESTOPPED);
+    if (bad > 0) damage(run, "step-4/training.state");
+    if (bad > 1) damage(run, "step-2/model.safetensors"), damage(run, "step-2/training.state");
+    warnings = taken = 0;
+    tlt_log_set_sink(count_logs, NULL);
+    outcome o = train_ok(run, sets, 2, TLT_RESUME_YES);
+    tlt_log_set_sink(NULL, NULL);
+    assert_int_equal(o.summary.steps_here, STEPS - 4);
+    assert_int_equal(warnings, bad);
+    assert_int_equal(taken, bad < 2);
+    assert_same_run("drafter-none", run);
+  }
 }
 
 /* Stopped within step 3, resumed twice. */
@@ -550,6 +630,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_threads),
       cmocka_unit_test(test_algorithms),
       cmocka_unit_test(test_kill),
+      cmocka_unit_test(test_drafter),
+      cmocka_unit_test(test_drafter_checkpoint),
       cmocka_unit_test(test_stop),
       cmocka_unit_test(test_resume_refusals),
       cmocka_unit_test(test_bad_starts),

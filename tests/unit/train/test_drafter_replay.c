@@ -74,7 +74,7 @@ static void every_sample_once_per_epoch(void **state) {
   assert_memory_not_equal(order[0], order[1], sizeof order[0]);
   assert_memory_not_equal(order[1], order[2], sizeof order[0]);
   int cursor = 0, held = 0;
-  while (tlt_replay_held(r, &cursor, 30, 1, &m)) {
+  while (tlt_replay_held(r, 0, &cursor, 30, 1, &m)) {
     int k = ids(&m, id);
     for (int i = 0; i < k; i++) assert_int_equal(id[i], 5 * ++held);
   }

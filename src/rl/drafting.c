@@ -1,0 +1,243 @@
+/* Life, recording and training of the run's own drafter. */
+#include "rl/drafting.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "rl/drafting_internal.h"
+#include "train/schedule.h"
+
+enum {
+  HOLD_EVERY = 16,
+  MICRO_TOKENS = 1024,
+  UNROLL_EVAL = 5,
+  WARMUP = 20, /* optimizer steps */
+  SKIPS_MOST = 8,
+};
+
+bool tlt_drafting_wanted(const tlt_train_config *c) {
+  return c->drafter.train == TLT_DRAFTER_IDLE && c->speculation.draft >= TLT_DRAFT_EAGLE;
+}
+
+static tlt_drafter_options train_options(const tlt_drafting_options *o) {
+  tlt_drafter_options t = tlt_drafter_options_default(o->max_sample);
+  int vocab = o->model->weights->config.vocab;
+  t.micro_tokens = MICRO_TOKENS;
+  t.max_hot = vocab < TLT_HOT_DEFAULT ? vocab : TLT_HOT_DEFAULT;
+  t.eval_unroll = UNROLL_EVAL;
+  return t;
+}
+
+static size_t row_bytes(const tlt_model *m) {
+  return tlt_act_stride((size_t)m->weights->config.hidden) * m->kernels->act_size;
+}
+
+size_t tlt_drafting_bytes(const tlt_model *m, const tlt_drafting_options *o) {
+  tlt_drafter_options t = train_options(o);
+  tlt_drafter *d;
+  size_t bytes = (size_t)o->conf->buffer_mb << 20;
+  if (tlt_drafter_create(m->weights, 0, 0, &d, NULL) != TLT_OK) return bytes;
+  bytes += 3 * d->weights.bytes + 12 * (size_t)d->weights.elements;
+  bytes += tlt_drafter_trainer_bytes(d, m->kernels, &t, tlt_pool_threads(m->pool));
+  tlt_drafter_free(d);
+  return bytes;
+}
+
+/* ---- the replica ----------------------------------------------------------------------------- */
+
+void tlt__drafting_end_with(tlt_drafting *d, const tlt_err *err) {
+  if (!d->dead) tlt_log_write(TLT_LOG_WARN, "drafter training ends: %s", err->text);
+  d->dead = true;
+}
+
+tlt_status tlt__drafting_replica(tlt_drafting *d, tlt_drafter *d2, tlt_err *err) {
+  tlt_model *m = d->o.model;
+  tlt_drafter_trainer *t = NULL;
+  unsigned char *published = tlt_calloc_aligned(1, d2->weights.bytes);
+  tlt_status s = published ? TLT_OK : tlt_fail_nomem(err, "drafter", d2->weights.bytes);
+  if (s == TLT_OK) s = tlt_drafter_trainer_create(d2, m->kernels, m->pool, &d->train, &t, err);
+  if (s != TLT_OK) {
+    tlt_free(published);
+    tlt_drafter_free(d2);
+    return s;
+  }
+  tlt_drafter_trainer_free(d->trainer);
+  tlt_drafter_free(d->drafter);
+  tlt_free(d->published);
+  d->trainer = t;
+  d->drafter = d2;
+  d->published = published;
+  d->has_published = false;
+  return TLT_OK;
+}
+
+tlt_status tlt__drafting_install(tlt_drafting *d, tlt_err *err) {
+  memcpy(d->published, d->drafter->weights.memory, d->drafter->weights.bytes);
+  d->has_published = true;
+  return tlt_spec_set_drafter(d->o.spec, d->o.model, d->o.engine, d->drafter, err);
+}
+
+void tlt__drafting_revert(tlt_drafting *d) {
+  tlt_trainer *t = tlt_drafter_trainer_state(d->trainer);
+  const tlt_weights *w = &d->drafter->weights;
+  size_t elements = (size_t)tlt_trainer_elements(t);
+  if (d->has_published) memcpy(w->memory, d->published, w->bytes);
+  for (int i = 0; d->has_published && i < w->n_params; i++)
+    tlt_param_get_rows(&w->param[i], 0, w->param[i].n, tlt_trainer_masters(t) + w->param[i].offset);
+  memset(tlt_trainer_moment1(t), 0, elements * sizeof(float));
+  memset(tlt_trainer_moment2(t), 0, elements * sizeof(float));
+  tlt_trainer_restored(t, 0);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static tlt_status open_buffer(tlt_drafting *d, tlt_err *err) {
+  const tlt_model *m = d->o.model;
+  tlt_replay_options ro = {
+      .bytes = (size_t)d->o.conf->buffer_mb << 20, .row_bytes = row_bytes(m), .seed = d->o.seed};
+  tlt_recorder_options co = {.row_bytes = ro.row_bytes,
+                             .samples = d->o.samples,
+                             .hold_every = HOLD_EVERY,
+                             .vocab = m->weights->config.vocab};
+  tlt_status s = tlt_replay_create(&ro, &d->replay, err);
+  return s == TLT_OK ? tlt_recorder_create(&co, d->replay, &d->recorder, err) : s;
+}
+
+static tlt_status open_replica(tlt_drafting *d, tlt_err *err) {
+  const tlt_model *m = d->o.model;
+  const char *path = d->o.conf->path;
+  tlt_drafter *first;
+  tlt_status s = path ? tlt_drafter_load(path, m->weights, m->pool, &first, err)
+                      : tlt_drafter_create(m->weights, 0, d->o.seed, &first, err);
+  if (s == TLT_OK) s = tlt__drafting_replica(d, first, err);
+  if (s != TLT_OK) return s;
+  d->ready = path || d->drafter->n_hot == m->weights->config.vocab;
+  return path ? tlt__drafting_install(d, err) : TLT_OK;
+}
+
+tlt_status tlt_drafting_open(const tlt_drafting_options *o, tlt_drafting **out, tlt_err *err) {
+  tlt_drafting *d = *out = tlt_calloc(1, sizeof *d);
+  if (!d) return tlt_fail_nomem(err, "drafting", sizeof *d);
+  d->o = *o;
+  d->train = train_options(o);
+  d->counts.before = d->counts.after = NAN;
+  tlt_status s = open_buffer(d, err);
+  if (s == TLT_OK) s = open_replica(d, err);
+  if (s == TLT_OK) return TLT_OK;
+  tlt_drafting_close(d);
+  *out = NULL;
+  return s;
+}
+
+void tlt_drafting_close(tlt_drafting *d) {
+  if (!d) return;
+  tlt_drafting_writer_close(&d->writer);
+  tlt_recorder_free(d->recorder);
+  tlt_replay_free(d->replay);
+  tlt_drafter_trainer_free(d->trainer);
+  tlt_drafter_free(d->drafter);
+  tlt_free(d->published);
+  tlt_free(d);
+}
+
+/* ---- recording ------------------------------------------------------------------------------- */
+
+void tlt_drafting_begin(tlt_drafting *d, int64_t step, uint32_t first, int groups) {
+  tlt_err err;
+  if (!d || d->dead) return;
+  d->version = step;
+  tlt_replay_drop(d->replay, step - 1);
+  tlt_drafter_refresh(d->drafter, d->o.model->weights);
+  if (tlt_recorder_begin(d->recorder, step, first, groups, &err) != TLT_OK) {
+    tlt__drafting_end_with(d, &err);
+    return;
+  }
+  tlt_hidden_sink sink = tlt_recorder_sink(d->recorder);
+  tlt_engine_set_sink(d->o.engine, &sink);
+}
+
+void tlt_drafting_answered(tlt_drafting *d, const tlt_sample *sample) {
+  if (d && !d->dead) tlt_recorder_answered(d->recorder, sample);
+}
+
+void tlt_drafting_end(tlt_drafting *d) {
+  if (!d) return;
+  tlt_engine_set_sink(d->o.engine, NULL);
+  tlt_recorder_end(d->recorder);
+}
+
+/* ---- training -------------------------------------------------------------------------------- */
+
+static void optimize(tlt_drafting *d, tlt_err *err) {
+  tlt_trainer *state = tlt_drafter_trainer_state(d->trainer);
+  long step = (long)tlt_trainer_steps(state) + 1;
+  tlt_adamw how = {
+      .lr = tlt_schedule(TLT_SCHEDULE_CONSTANT, (float)d->o.conf->lr, step, WARMUP, step + WARMUP),
+      .beta1 = 0.9f,
+      .beta2 = 0.95f,
+      .eps = 1e-8f,
+      .weight_decay = 0.01f,
+      .clip_norm = 1.0f};
+  tlt_step_result result;
+  if (tlt_drafter_trainer_step(d->trainer, &how, &result, err) != TLT_OK) {
+    tlt__drafting_end_with(d, err);
+    return;
+  }
+  d->skips = result.skipped ? d->skips + 1 : 0;
+  if (d->skips <= SKIPS_MOST) return;
+  tlt_fail(err, TLT_ENUMERIC, "%s: gradient is not finite", result.bad_param);
+  tlt__drafting_end_with(d, err);
+}
+
+static tlt_piece train_micro(tlt_drafting *d, const tlt_draft_micro *m) {
+  tlt_err err;
+  tlt_recorder_hold(d->recorder, true);
+  tlt_status s = tlt_drafter_trainer_accumulate(d->trainer, m, &d->counts.loss, &err);
+  tlt_recorder_hold(d->recorder, false);
+  if (s == TLT_OK) optimize(d, &err);
+  else tlt_drafter_trainer_clear(d->trainer);
+  if (s == TLT_ESTOPPED) {
+    d->counts.dropped++;
+    return TLT_PIECE_DROPPED;
+  }
+  if (s != TLT_OK) tlt__drafting_end_with(d, &err);
+  return d->dead ? TLT_PIECE_NOTHING : TLT_PIECE_DONE;
+}
+
+tlt_piece tlt_drafting_piece(tlt_drafting *d) {
+  tlt_draft_micro m;
+  double from = tlt_now();
+  if (!d || d->dead || !d->ready ||
+      !tlt_replay_draw(d->replay, d->train.micro_tokens, d->o.temperature, &m))
+    return TLT_PIECE_NOTHING;
+  int tokens = m.cu[m.n_samples];
+  tlt_piece piece = train_micro(d, &m);
+  d->piece = tlt_now() - from;
+  d->counts.seconds += d->piece;
+  d->new_seconds += d->piece;
+  d->idle_seconds += d->piece;
+  if (piece != TLT_PIECE_DONE) return piece;
+  d->new_steps++;
+  d->total_steps++;
+  d->total_tokens += tokens;
+  d->counts.steps++;
+  d->counts.tokens += tokens;
+  return piece;
+}
+
+/* What idle time already gave is not owed. */
+void tlt_drafting_keep_alive(tlt_drafting *d, double seconds) {
+  if (!d || d->dead) return;
+  double share = d->o.conf->min_share * seconds, most = 2 * fmax(share, d->piece);
+  d->owed = fmin(d->owed + share - d->idle_seconds, most);
+  if (tlt_share_rests(&d->share)) d->owed = fmin(d->owed, 0);
+  while (d->owed > 0 && d->owed >= 0.5 * d->piece && !tlt_share_rests(&d->share)) {
+    if (tlt_drafting_piece(d) != TLT_PIECE_DONE) break;
+    d->owed -= d->piece;
+    d->counts.kept_seconds += d->piece;
+  }
+  d->idle_seconds = 0;
+}

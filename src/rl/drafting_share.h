@@ -1,0 +1,39 @@
+/* When a drafter is worth a share of the step that it could do without.
+ *
+ * Idle time costs nothing, so this is only about the share that is taken from the step. Each
+ * publication tells what the training since the last one was worth: by how much the held-back chain
+ * length of the trained drafter lies above that of the published one, both measured on the same
+ * newest answers. For a target that moves this is the value of following it. When the last four
+ * publications together brought less than half a percent (five percent while the policy of
+ * speculation hardly uses the learned drafter: then only a drafter that gets much better can
+ * matter), the share rests for 2, 4, 8 .. 64 steps and then tries four publications again. It
+ * wakes at once, and forgets how often it rested, when the chain length of the published drafter
+ * has fallen by two percent: the policy has moved away from it. No tensors, no clock. */
+#ifndef TLT_RL_DRAFTING_SHARE_H
+#define TLT_RL_DRAFTING_SHARE_H
+
+#include <stdbool.h>
+
+enum { TLT_SHARE_WINDOW = 4, TLT_SHARE_LOOK = 4 };
+
+typedef struct tlt_drafting_share {
+  double gain[TLT_SHARE_WINDOW]; /* relative, of the last publications */
+  int n;                         /* publications in a row */
+  int rests;                     /* without a response in between */
+  int left;                      /* steps to rest; 0: awake */
+  double level;                  /* chain length when it went to rest */
+} tlt_drafting_share;
+
+bool tlt_share_rests(const tlt_drafting_share *s);
+
+/* After a publication: chain lengths before and after; used: the drafter's nodes were verified in
+ * at least one of a hundred sequence steps. */
+void tlt_share_published(tlt_drafting_share *s, double before, double after, bool used);
+
+/* Once per RL step. */
+void tlt_share_step(tlt_drafting_share *s);
+/* A resting share wants to know the published drafter's chain length in this step. */
+bool tlt_share_looks(const tlt_drafting_share *s);
+void tlt_share_seen(tlt_drafting_share *s, double length);
+
+#endif
