@@ -89,7 +89,7 @@ void tlt__drafting_revert(tlt_drafting *d) {
     tlt_param_get_rows(&w->param[i], 0, w->param[i].n, tlt_trainer_masters(t) + w->param[i].offset);
   memset(tlt_trainer_moment1(t), 0, elements * sizeof(float));
   memset(tlt_trainer_moment2(t), 0, elements * sizeof(float));
-  tlt_trainer_restored(t, 0);
+  tlt_trainer_restored(t, 0, NULL); /* alone: cannot fail */
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -192,18 +192,30 @@ static void optimize(tlt_drafting *d, tlt_err *err) {
   tlt__drafting_end_with(d, err);
 }
 
+/* An abandoned pool skips everything, clearing too: what is left of the gradient goes before the
+ * next piece. False when that one is abandoned as early as here. */
+static bool clear_stale(tlt_drafting *d) {
+  if (d->stale) tlt_drafter_trainer_clear(d->trainer);
+  d->stale = d->stale && tlt_pool_abandoned(d->o.model->pool);
+  return !d->stale;
+}
+
+/* An optimizer step that is cut short leaves some rows without it, which does no harm here. */
 static tlt_piece train_micro(tlt_drafting *d, const tlt_draft_micro *m) {
   tlt_err err;
-  tlt_recorder_hold(d->recorder, true);
-  tlt_status s = tlt_drafter_trainer_accumulate(d->trainer, m, &d->counts.loss, &err);
-  tlt_recorder_hold(d->recorder, false);
+  tlt_status s = TLT_ESTOPPED;
+  if (clear_stale(d)) {
+    tlt_recorder_hold(d->recorder, true);
+    s = tlt_drafter_trainer_accumulate(d->trainer, m, &d->counts.loss, &err);
+    tlt_recorder_hold(d->recorder, false);
+  }
   if (s == TLT_OK) optimize(d, &err);
-  else tlt_drafter_trainer_clear(d->trainer);
-  if (s == TLT_ESTOPPED) {
+  else if (s != TLT_ESTOPPED) tlt__drafting_end_with(d, &err);
+  d->stale = tlt_pool_abandoned(d->o.model->pool);
+  if (d->stale) {
     d->counts.dropped++;
     return TLT_PIECE_DROPPED;
   }
-  if (s != TLT_OK) tlt__drafting_end_with(d, &err);
   return d->dead ? TLT_PIECE_NOTHING : TLT_PIECE_DONE;
 }
 

@@ -28,6 +28,7 @@ struct tlt_drafting {
   tlt_recorder *recorder;
   bool dead;  /* ended with a warning */
   bool ready; /* hot tokens are chosen */
+  bool stale; /* a part of an abandoned gradient is still there */
   int skips;  /* steps in a row whose gradient was not finite */
 
   unsigned char *published; /* bytes of the published drafter's weights, as in drafter->weights */

@@ -95,7 +95,7 @@ static tlt_status average(tlt_drafting *d, const tlt_drafting_peers *p, const fl
   tlt_status s = sum(p, &steps, 1, err);
   for (int i = 0; s == TLT_OK && i < 3; i++)
     s = average_array(p, array[i], (size_t)tlt_trainer_elements(t), share, err);
-  if (s == TLT_OK) tlt_trainer_restored(t, (int64_t)(steps + 0.5f));
+  if (s == TLT_OK) s = tlt_trainer_restored(t, (int64_t)(steps + 0.5f), err);
   return s;
 }
 

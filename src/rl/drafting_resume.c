@@ -17,7 +17,7 @@ static void restore(tlt_drafting *d, const unsigned char *state) {
   memcpy(tlt_trainer_masters(t), state + sizeof h, bytes);
   memcpy(tlt_trainer_moment1(t), state + sizeof h + bytes, bytes);
   memcpy(tlt_trainer_moment2(t), state + sizeof h + 2 * bytes, bytes);
-  tlt_trainer_restored(t, h.optimizer_steps);
+  tlt_trainer_restored(t, h.optimizer_steps, NULL); /* alone: cannot fail */
   d->total_steps = h.micro_steps;
   d->total_tokens = h.tokens;
   d->ready = true;
