@@ -1,6 +1,7 @@
 #include "report/trace_file.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -63,13 +64,25 @@ static tlt_status append(tlt_trace_file *f, const char *lines, size_t n, tlt_err
 
 enum { CAT_MAX = 8 };
 
-/* What every event line but the first begins with. */
+/* Skip what `at` begins with; NULL: it does not, or at is NULL. */
+static const char *skip(const char *at, const char *what) {
+  size_t n = strlen(what);
+  return at && !strncmp(at, what, n) ? at + n : NULL;
+}
+
+/* What every event line but the first begins with. No sscanf: it measures the whole rest of the
+ * file first, for every line. */
 static bool read_head(const char *line, int64_t *step, char cat[CAT_MAX]) {
-  long long number;
-  char quote;
-  if (sscanf(line, ",{\"step\":%lld,\"cat\":\"%7[a-z]%c", &number, cat, &quote) != 3) return false;
-  *step = number;
-  return number >= 0 && quote == '"';
+  char *end;
+  const char *at = skip(line, ",{\"step\":");
+  if (!at || *at < '0' || *at > '9') return false;
+  *step = strtoll(at, &end, 10);
+  at = skip(end, ",\"cat\":\"");
+  size_t n = at ? strspn(at, "abcdefghijklmnopqrstuvwxyz") : 0;
+  if (n == 0 || n >= CAT_MAX || at[n] != '"') return false;
+  memcpy(cat, at, n);
+  cat[n] = 0;
+  return true;
 }
 
 static bool kept(const char *line, int64_t every) {
