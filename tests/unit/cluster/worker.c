@@ -80,7 +80,7 @@ static void test_messages(void) {
       OK(tlt_cluster_receive(c, &m, &got, &err));
       if (got) take(&m, seen), total++;
     }
-    OK(tlt_cluster_wait(c, i < ROUNDS ? 0 : 10, &err));
+    if (total < ROUNDS * size) OK(tlt_cluster_wait(c, i < ROUNDS ? 0 : 10, &err));
   }
   for (int r = 0; r < size; r++) CHECK(seen[r] == ROUNDS);
   tlt_free(seen);
@@ -250,7 +250,7 @@ static void test_bind(void) {
   printf("worker %d: %d threads\n", rank, threads);
   CHECK(size == 1 ? threads == 0 : threads >= 1);
   OK(tlt_cluster_bind(c, 2 * size, &threads, &err));
-  CHECK(threads == (size == 1 ? 2 : 2));
+  CHECK(threads == 2);
 }
 
 /* ---- ends ---- */
