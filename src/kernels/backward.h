@@ -22,6 +22,8 @@
  * some |x| is not below TLT_FIX_LIMIT (that element is skipped). */
 typedef float (*tlt_fix_add_fn)(int64_t *acc, const float *x, size_t n, bool *bad);
 
+enum { TLT_ATTN_KEYS = 64 };
+
 typedef struct tlt_backward {
   const tlt_kernels *forward;
 
@@ -62,8 +64,11 @@ typedef struct tlt_backward {
    * as act [T][D] at stride kv_ld; lse [T][G] at stride lse_ld; out act and dout fp32 laid out like
    * q (out_ld, dout_ld). Writes dq fp32 [T][G*D] (dq_ld), dk, dv fp32 [T][D] (dkv_ld), all
    * overwritten. Products are fp32 for every act; dq sums over keys, dk and dv over (head, position)
-   * in ascending order. scratch per thread. */
-  void (*attention)(int T, int G, int head_dim, float scale, const void *q, size_t q_ld,
+   * in ascending order. scratch per thread.
+   * One call is for keys key0 .. key1 - 1, both multiples of TLT_ATTN_KEYS unless key1 is T: it
+   * writes their dk and dv, and continues dq. Calls for 0 .. T - 1 in ascending order give the bits
+   * of a single one. */
+  void (*attention)(int T, int key0, int key1, int G, int head_dim, float scale, const void *q, size_t q_ld,
                     const void *k, const void *v, size_t kv_ld, const float *lse, size_t lse_ld,
                     const void *out, size_t out_ld, const float *dout, size_t dout_ld, float *dq,
                     size_t dq_ld, float *dk, float *dv, size_t dkv_ld, void *scratch);

@@ -4,8 +4,10 @@
  * Every sum is one chain: dK and dV over (head, position) ascending, dQ over keys ascending, since
  * blocks are visited in that order and products continue the chains of C. Products are fp32. */
 
+_Static_assert((int)TILE == (int)TLT_ATTN_KEYS, "a block of keys");
+
 typedef struct attn_back {
-  int T, G, d, dp;
+  int T, key0, G, d, dp;
   float scale;
   const void *q, *k, *v, *out;
   const float *lse, *dout;
@@ -66,7 +68,7 @@ static void finish_rows(const attn_back *b, const float *x, int rows, float scal
 
 static void deltas(const attn_back *b) {
   for (int h = 0; h < b->G; h++) {
-    for (int t = 0; t < b->T; t++) {
+    for (int t = b->key0; t < b->T; t++) {
       size_t head = (size_t)h * (size_t)b->d;
       const float *go = b->dout + (size_t)t * b->dout_ld + head;
       tlt_vf total = tlt_vf_set(0.0f);
@@ -141,11 +143,12 @@ static void block_pair(const attn_back *b, int h, int i0, int rows, int j0, int 
     memcpy(dq + (size_t)r * b->dq_ld, b->dqueries + r * b->dp, (size_t)b->d * sizeof *dq);
 }
 
-static void attention(int T, int G, int head_dim, float scale, const void *q, size_t q_ld,
+static void attention(int T, int key0, int key1, int G, int head_dim, float scale, const void *q, size_t q_ld,
                       const void *k, const void *v, size_t kv_ld, const float *lse, size_t lse_ld,
                       const void *out, size_t out_ld, const float *dout, size_t dout_ld, float *dq,
                       size_t dq_ld, float *dk, float *dv, size_t dkv_ld, void *scratch) {
   attn_back b = {.T = T,
+                 .key0 = key0,
                  .G = G,
                  .d = head_dim,
                  .dp = (head_dim + 15) & ~15,
@@ -168,8 +171,8 @@ static void attention(int T, int G, int head_dim, float scale, const void *q, si
                  .dv = dv};
   carve(&b, scratch);
   deltas(&b);
-  for (int j = 0; j < T; j += TILE) {
-    int keys = T - j < TILE ? T - j : TILE;
+  for (int j = key0; j < key1; j += TILE) {
+    int keys = key1 - j < TILE ? key1 - j : TILE;
     load_keys(&b, j, keys);
     for (int h = 0; h < G; h++)
       for (int i = j; i < T; i += TILE) block_pair(&b, h, i, T - i < TILE ? T - i : TILE, j, keys);

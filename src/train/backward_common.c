@@ -73,6 +73,25 @@ void tlt_backward_gemm(tlt_trainer *t, const tlt_packed *w, tlt_site *site, cons
   if (site) tlt_site_collect(t, site);
 }
 
+/* ---- attention ------------------------------------------------------------------------------- */
+
+/* Keys from key0 on whose products with all later queries of one KV head are few milliseconds. */
+static int keys_of_item(const tlt_trainer *t, int longest, int key0) {
+  enum { PRODUCTS = 1 << 28, GEMMS = 5 };
+  int64_t key = (int64_t)(longest - key0) * (t->dim.heads / t->dim.kv_heads) * t->dim.head_dim;
+  int64_t keys = PRODUCTS / (key * GEMMS) / TLT_ATTN_KEYS * TLT_ATTN_KEYS;
+  if (keys < TLT_ATTN_KEYS) keys = TLT_ATTN_KEYS;
+  return keys < longest - key0 ? (int)keys : longest - key0;
+}
+
+void tlt_backward_keys(tlt_trainer *t, tlt_key_range *range, int longest, tlt_pool_task task,
+                       void *context, int64_t items) {
+  for (int key0 = 0; key0 < longest; key0 = range->key1) {
+    *range = (tlt_key_range){key0, key0 + keys_of_item(t, longest, key0)};
+    tlt_pool_run(t->pool, task, context, items);
+  }
+}
+
 /* ---- vectors --------------------------------------------------------------------------------- */
 
 void tlt_backward_partials(tlt_trainer *t, tlt_site *site, const float *partial, int blocks,

@@ -17,6 +17,7 @@ typedef struct layer_job {
   const tlt_slot *slot;
   const float *x_in;
   const tlt_batch *batch; /* of the attention half */
+  tlt_key_range keys;
 } layer_job;
 
 typedef struct row_range {
@@ -125,6 +126,8 @@ static void attend(void *context, int64_t item, int thread) {
   tlt_trainer *t = j->t;
   const tlt_dims *d = &t->dim;
   const tlt_seq_rows *seq = &j->batch->seq[item / d->kv_heads];
+  int key0 = j->keys.key0, key1 = j->keys.key1 < seq->n_rows ? j->keys.key1 : seq->n_rows;
+  if (key0 >= key1) return;
   int head = (int)(item % d->kv_heads), group = d->heads / d->kv_heads, D = d->head_dim;
   size_t act = t->k->act_size, r0 = (size_t)seq->row0, q_at = (size_t)head * (size_t)(group * D);
   size_t q_ld = tlt_act_stride((size_t)d->q), kv_ld = tlt_act_stride(2 * (size_t)d->kv);
@@ -133,7 +136,7 @@ static void attend(void *context, int64_t item, int thread) {
   const unsigned char *k =
       (const unsigned char *)j->slot->kv + (r0 * kv_ld + (size_t)(head * D)) * act;
   float *dqkv = t->qkv + r0 * (size_t)d->qkv;
-  t->b->attention(seq->n_rows, group, D, t->scale, q, q_ld, k, k + (size_t)d->kv * act, kv_ld,
+  t->b->attention(seq->n_rows, key0, key1, group, D, t->scale, q, q_ld, k, k + (size_t)d->kv * act, kv_ld,
                   j->slot->lse + r0 * (size_t)d->heads + (size_t)(head * group), (size_t)d->heads,
                   out, q_ld, t->dh + r0 * (size_t)d->q + q_at, (size_t)d->q, dqkv + q_at,
                   (size_t)d->qkv, dqkv + d->q + head * D, dqkv + d->q + d->kv + head * D,
@@ -204,6 +207,12 @@ static void pre_norm_panel(void *context, int64_t panel, int thread) {
              j->rows, t->qkv_pre, (size_t)t->dim.qkv, false);
 }
 
+static int longest_sequence(const tlt_batch *b) {
+  int rows = 0;
+  for (int s = 0; s < b->n_seqs; s++) rows = b->seq[s].n_rows > rows ? b->seq[s].n_rows : rows;
+  return rows;
+}
+
 static void attention(layer_job *j) {
   tlt_trainer *t = j->t;
   const tlt_dims *d = &t->dim;
@@ -213,7 +222,8 @@ static void attention(layer_job *j) {
   tlt_backward_gemm(t, &j->w->o, &site[TLT_SITE_O], t->dy, tlt_act_stride(h), j->slot->ctx,
                     tlt_act_stride(q), rows, t->dh, q);
   if (j->w->q_norm) tlt_pool_run(t->pool, pre_norm_panel, j, (q_and_k + TLT_PANEL - 1) / TLT_PANEL);
-  tlt_pool_run(t->pool, attend, j, (int64_t)j->batch->n_seqs * d->kv_heads);
+  tlt_backward_keys(t, &j->keys, longest_sequence(j->batch), attend, j,
+                    (int64_t)j->batch->n_seqs * d->kv_heads);
   run_blocks(j, after_attention);
   if (j->w->q_norm) {
     add_partials(j, &site[TLT_SITE_Q_NORM], 0);

@@ -207,17 +207,18 @@ static void causal_backward(void *context, int64_t item, int thread) {
          q_ld = tlt_act_stride((size_t)d->q);
   size_t kv_ld = tlt_act_stride(2 * (size_t)d->kv), row = (size_t)s->first_row;
   size_t kv_at = (size_t)(kv_head * d->head_dim), kv = 2 * (size_t)d->kv, q = (size_t)d->q;
-  if (!s->chains) return;
-  place_queries(t, &t->step[j->step].slot, s, head, heads);
+  int key0 = j->keys.key0, key1 = j->keys.key1 < s->rows ? j->keys.key1 : s->rows;
+  if (!s->chains || key0 >= key1) return;
+  if (!key0) place_queries(t, &t->step[j->step].slot, s, head, heads);
   const unsigned char *k = (const unsigned char *)t->step[0].slot.kv + (row * kv_ld + kv_at) * act;
   float *dk = t->dkv_rows + row * kv + kv_at;
-  b->b->attention(s->rows, heads, d->head_dim, b->scale,
+  b->b->attention(s->rows, key0, key1, heads, d->head_dim, b->scale,
                   (const unsigned char *)t->q_rows + (row * q_ld + at) * act, q_ld, k,
                   k + (size_t)d->kv * act, kv_ld, t->lse_rows + row * (size_t)d->heads + head,
                   (size_t)d->heads, (const unsigned char *)t->ctx_rows + (row * q_ld + at) * act,
                   q_ld, t->dctx_rows + row * q + at, q, t->dq_rows + row * q + at, q, dk,
                   dk + d->kv, kv, tlt_scratch_at(b, thread));
-  take_gradients(t, s, kv_head, head, heads);
+  if (key1 == s->rows) take_gradients(t, s, kv_head, head, heads);
 }
 
 /* ---- backward of the own keys ---------------------------------------------------------------- */
@@ -255,7 +256,10 @@ static void own_rows(void *context, int64_t block, int thread) {
 
 void tlt_draft_attention_backward(tlt_drafter_trainer *t, int step) {
   tlt_draft_job job = {.t = t, .step = step, .rows = t->chains};
-  tlt_pool_run(t->base.pool, causal_backward, &job,
-               (int64_t)t->micro.n_samples * t->base.dim.kv_heads);
+  int longest = 0;
+  for (int s = 0; s < t->micro.n_samples; s++)
+    longest = t->sample[s].rows > longest ? t->sample[s].rows : longest;
+  tlt_backward_keys(&t->base, &job.keys, longest, causal_backward, &job,
+                    (int64_t)t->micro.n_samples * t->base.dim.kv_heads);
   if (step) tlt_draft_run(&job, own_rows);
 }

@@ -107,6 +107,7 @@ static inline int tlt_draft_position(const tlt_drafter_trainer *t, int step, int
 typedef struct tlt_draft_job {
   tlt_drafter_trainer *t;
   int step, rows, first; /* first: of a chunk of chains */
+  tlt_key_range keys;    /* of attention's backward */
 } tlt_draft_job;
 
 typedef struct tlt_draft_range {

@@ -113,7 +113,7 @@ static void attention(bench *b, const tlt_kernels *k, const tlt_backward *back) 
   fill_kv(b, k, &layout);
   for (int r = 0; r < ROWS; r++) attend_row(b, k, &layout, r);
   const float *dout = draw(b, (size_t)ROWS * WIDTH);
-  back->attention(ROWS, GROUP, HEAD_DIM, 0.125f, b->q, STRIDE, b->kv,
+  back->attention(ROWS, 0, ROWS, GROUP, HEAD_DIM, 0.125f, b->q, STRIDE, b->kv,
                   (unsigned char *)b->kv + 64 * k->act_size, 128, &b->lse[0][0], GROUP, b->out,
                   STRIDE, dout, WIDTH, &b->dq[0][0], WIDTH, &b->dk[0][0], &b->dv[0][0], 64,
                   b->scratch);

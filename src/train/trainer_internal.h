@@ -246,6 +246,13 @@ void tlt_backward_gemm(tlt_trainer *t, const tlt_packed *w, tlt_site *site, cons
  * floats per block. */
 void tlt_backward_partials(tlt_trainer *t, tlt_site *site, const float *partial, int blocks,
                            size_t stride);
+/* Run attention's backward over the items in pieces of keys, so that no item takes long; with key0
+ * and key1 in *range. longest: rows of the longest sequence. */
+typedef struct tlt_key_range {
+  int key0, key1; /* of a sequence: up to its own end */
+} tlt_key_range;
+void tlt_backward_keys(tlt_trainer *t, tlt_key_range *range, int longest, tlt_pool_task task,
+                       void *context, int64_t items);
 /* Say, before anything is added, that the accumulators are no longer clear. */
 void tlt_touch(tlt_trainer *t);
 /* Account one added partial. */

@@ -189,25 +189,26 @@ static void finish(float *x, int n, float scale) {
   for (int i = 0; i < n; i++) x[i] = fmaf(x[i], scale, 0.0f);
 }
 
-static void attention(int T, int G, int head_dim, float scale, const void *q, size_t q_ld,
+static void attention(int T, int key0, int key1, int G, int head_dim, float scale, const void *q, size_t q_ld,
                       const void *k, const void *v, size_t kv_ld, const float *lse, size_t lse_ld,
                       const void *out, size_t out_ld, const float *dout, size_t dout_ld, float *dq,
                       size_t dq_ld, float *dk, float *dv, size_t dkv_ld, float *scratch,
                       bool bf16) {
   int D = head_dim;
   float *qi = scratch, *oi = qi + D, *kj = oi + D, *vj = kj + D;
-  for (size_t t = 0; t < (size_t)T; t++)
+  size_t first = (size_t)key0, end = (size_t)key1;
+  for (size_t t = first; t < end; t++)
     for (int i = 0; i < D; i++) dk[t * dkv_ld + (size_t)i] = dv[t * dkv_ld + (size_t)i] = 0;
   for (int h = 0; h < G; h++) {
     size_t head = (size_t)h * (size_t)D;
-    for (size_t t = 0; t < (size_t)T; t++) {
+    for (size_t t = first; t < (size_t)T; t++) {
       const float *go = dout + t * dout_ld + head;
       float *gq = dq + t * dq_ld + head;
       load(q, t * q_ld + head, D, bf16, qi);
       load(out, t * out_ld + head, D, bf16, oi);
       float di = dot_lanes(go, oi, D);
-      for (int i = 0; i < D; i++) gq[i] = 0;
-      for (size_t j = 0; j <= t; j++) {
+      for (int i = 0; i < D && !first; i++) gq[i] = 0;
+      for (size_t j = first; j <= t && j < end; j++) {
         load(k, j * kv_ld, D, bf16, kj);
         load(v, j * kv_ld, D, bf16, vj);
         float p = tlt_expf(fmaf(dot(qi, kj, D), scale, -lse[t * lse_ld + (size_t)h]));
@@ -216,10 +217,10 @@ static void attention(int T, int G, int head_dim, float scale, const void *q, si
         axpy(ds, qi, D, dk + j * dkv_ld);
         axpy(p, go, D, dv + j * dkv_ld);
       }
-      finish(gq, D, scale);
+      if (t < end) finish(gq, D, scale);
     }
   }
-  for (size_t t = 0; t < (size_t)T; t++) {
+  for (size_t t = first; t < end; t++) {
     finish(dk + t * dkv_ld, D, scale);
     finish(dv + t * dkv_ld, D, 1.0f);
   }
@@ -230,21 +231,21 @@ static size_t attention_scratch(int T, int G, int head_dim) {
   return 4 * (size_t)head_dim * sizeof(float);
 }
 
-static void attention_f32(int T, int G, int head_dim, float scale, const void *q, size_t q_ld,
+static void attention_f32(int T, int key0, int key1, int G, int head_dim, float scale, const void *q, size_t q_ld,
                           const void *k, const void *v, size_t kv_ld, const float *lse,
                           size_t lse_ld, const void *out, size_t out_ld, const float *dout,
                           size_t dout_ld, float *dq, size_t dq_ld, float *dk, float *dv,
                           size_t dkv_ld, void *scratch) {
-  attention(T, G, head_dim, scale, q, q_ld, k, v, kv_ld, lse, lse_ld, out, out_ld, dout, dout_ld,
+  attention(T, key0, key1, G, head_dim, scale, q, q_ld, k, v, kv_ld, lse, lse_ld, out, out_ld, dout, dout_ld,
             dq, dq_ld, dk, dv, dkv_ld, scratch, false);
 }
 
-static void attention_bf16(int T, int G, int head_dim, float scale, const void *q, size_t q_ld,
+static void attention_bf16(int T, int key0, int key1, int G, int head_dim, float scale, const void *q, size_t q_ld,
                            const void *k, const void *v, size_t kv_ld, const float *lse,
                            size_t lse_ld, const void *out, size_t out_ld, const float *dout,
                            size_t dout_ld, float *dq, size_t dq_ld, float *dk, float *dv,
                            size_t dkv_ld, void *scratch) {
-  attention(T, G, head_dim, scale, q, q_ld, k, v, kv_ld, lse, lse_ld, out, out_ld, dout, dout_ld,
+  attention(T, key0, key1, G, head_dim, scale, q, q_ld, k, v, kv_ld, lse, lse_ld, out, out_ld, dout, dout_ld,
             dq, dq_ld, dk, dv, dkv_ld, scratch, true);
 }
 

@@ -453,8 +453,8 @@ static void free_case(attn_case *c) {
   for (int i = 0; i < 9; i++) tlt_free(all[i]);
 }
 
-/* result: dq [T][G d], then dk, dv [T][d] */
-static void run_attention(const tlt_backward *b, const attn_case *c, float *result) {
+/* result: dq [T][G d], then dk, dv [T][d]; `keys` of them in a call */
+static void run_attention(const tlt_backward *b, const attn_case *c, int keys, float *result) {
   int qn = c->G * c->d;
   const tlt_kernels *f = b->forward;
   void *q = act_matrix(f, c->q, c->T, qn), *out = act_matrix(f, c->out, c->T, qn);
@@ -463,8 +463,10 @@ static void run_attention(const tlt_backward *b, const attn_case *c, float *resu
   size_t bytes = b->attention_scratch(c->T, c->G, c->d);
   void *scratch = guarded(bytes);
   float *dk = result + c->T * qn, *dv = dk + c->T * c->d;
-  b->attention(c->T, c->G, c->d, c->scale, q, ld, k, v, kv_ld, c->lse, (size_t)c->G, out, ld,
-               c->dout, (size_t)qn, result, (size_t)qn, dk, dv, (size_t)c->d, scratch);
+  for (int key = 0; key < c->T; key += keys)
+    b->attention(c->T, key, key + keys < c->T ? key + keys : c->T, c->G, c->d, c->scale, q, ld, k, v,
+                 kv_ld, c->lse, (size_t)c->G, out, ld, c->dout, (size_t)qn, result, (size_t)qn,
+                 dk, dv, (size_t)c->d, scratch);
   check_guard(scratch, bytes);
   void *all[] = {q, out, k, v, scratch};
   for (int i = 0; i < 5; i++) tlt_free(all[i]);
@@ -481,8 +483,12 @@ static void attention_is_right(void **state) {
       const tlt_backward *b = path(i);
       if (!b) continue;
       float *got = guarded(size), *want = guarded(size);
-      run_attention(b, &c, got);
-      run_attention(oracle(i), &c, want);
+      run_attention(oracle(i), &c, c.T, want);
+      run_attention(b, &c, TLT_ATTN_KEYS, got);
+      assert_memory_equal(got, want, size);
+      run_attention(oracle(i), &c, 2 * TLT_ATTN_KEYS, got);
+      assert_memory_equal(got, want, size);
+      run_attention(b, &c, c.T, got);
       assert_memory_equal(got, want, size);
       check_guard(got, size);
       for (size_t j = 0; j < q; j++) assert_true(near(got[j], c.dq[j], 2e-5));

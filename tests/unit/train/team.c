@@ -64,8 +64,7 @@ static void add_up(const member *m, size_t place, size_t n) {
   int64_t *x[TEAM_HOSTS];
   size_t page = place / PAGE * PAGE, bytes = place - page + n * sizeof(int64_t);
   for (int h = 0; h < m->hosts; h++) {
-    unsigned char *p =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd[h], (off_t)page);
+    unsigned char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd[h], (off_t)page);
     if (p == MAP_FAILED) abort();
     x[h] = (int64_t *)(void *)(p + (place - page));
   }

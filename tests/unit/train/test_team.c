@@ -35,12 +35,12 @@ typedef struct plan {
   outcome *outcome; /* [MOST], shared */
 } plan;
 
-#define CHECK(x)                                                          \
-  do {                                                                    \
-    if (!(x)) {                                                           \
-      fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #x);     \
-      exit(1);                                                            \
-    }                                                                     \
+#define CHECK(x)                                                      \
+  do {                                                                \
+    if (!(x)) {                                                       \
+      fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #x); \
+      exit(1);                                                        \
+    }                                                                 \
   } while (0)
 
 /* ---- a run ----------------------------------------------------------------------------------- */
@@ -68,8 +68,7 @@ static void loss_bad(void *context, const tlt_micro *m, int n, const float *logp
 
 /* Whose a micro-batch is: any process, or with deal 0 the first. */
 static bool is_mine(const run *r, int step, int micro) {
-  tlt_stream s =
-      tlt_stream_open(r->p->deal, TLT_PURPOSE_TASK, (uint32_t)step, (uint32_t)micro, 0);
+  tlt_stream s = tlt_stream_open(r->p->deal, TLT_PURPOSE_TASK, (uint32_t)step, (uint32_t)micro, 0);
   uint32_t owner = tlt_stream_below(&s, (uint32_t)r->of);
   return r->p->deal ? (int)owner == r->me : r->me == 0;
 }
@@ -80,8 +79,8 @@ static void add(run *r, int step, int micro) {
   tlt_micro m = fix_micro(&r->p->config, micro);
   float bad = step == 2 ? NAN : 1e9f;
   bool spoil = (step == 2 || step == 4) && micro == 1;
-  tlt_status status = tlt_trainer_accumulate(r->t, &m, spoil ? loss_bad : fix_loss, &bad, NULL, NULL,
-                                             NULL, &err);
+  tlt_status status =
+      tlt_trainer_accumulate(r->t, &m, spoil ? loss_bad : fix_loss, &bad, NULL, NULL, NULL, &err);
   if (status) fprintf(stderr, "%s\n", err.text);
   CHECK(!status);
 }
@@ -168,8 +167,8 @@ static outcome run_plan(plan p, int hosts, int size) {
 /* ---- tests ----------------------------------------------------------------------------------- */
 
 static outcome *shared_outcomes(void) {
-  void *p = mmap(NULL, MOST * sizeof(outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                 -1, 0);
+  void *p =
+      mmap(NULL, MOST * sizeof(outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   assert_true(p != MAP_FAILED);
   return p;
 }
@@ -233,7 +232,8 @@ static int fail_alone(void *context, const tlt_team *team) {
   (void)context;
   CHECK(!tlt_pool_create(1, &pool, &err));
   CHECK(!tlt_weights_create_shared(&c, team, &w, &err));
-  tlt_trainer_options o = {.micro_tokens = team->rank == 1 ? 0 : 64, .max_sample = 64, .team = team};
+  tlt_trainer_options o = {
+      .micro_tokens = team->rank == 1 ? 0 : 64, .max_sample = 64, .team = team};
   const tlt_kernels *k = tlt_kernels_get(TLT_NUMERICS_PORTABLE, TLT_ISA_SCALAR);
   CHECK(tlt_trainer_create(w, k, pool, &o, &t, &err) == TLT_EUSAGE);
   CHECK(strstr(err.text, "got micro_tokens 0") && !t);
@@ -286,8 +286,8 @@ static void models_are_loaded_once(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(same_bits_llama),         cmocka_unit_test(same_bits_qwen2),
-      cmocka_unit_test(same_bits_qwen3),         cmocka_unit_test(failures_are_everybodys),
+      cmocka_unit_test(same_bits_llama),        cmocka_unit_test(same_bits_qwen2),
+      cmocka_unit_test(same_bits_qwen3),        cmocka_unit_test(failures_are_everybodys),
       cmocka_unit_test(models_are_loaded_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
