@@ -180,19 +180,24 @@ log: {{rollouts: none}}
 """
 
 
-def test_a_run_accounts_for_its_time(tmp_path, tlt, tiny):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_accounts_for_its_time(tmp_path, tlt, tiny, workers):
     config = tmp_path / "c.yaml"
     config.write_text(CONFIG.format(model=TINY))
     run = tmp_path / "run"
-    code, _, err = run_tlt("train", config, "--run", run)
+    flags = ["--workers", workers] if workers > 1 else []
+    if flags and "--workers" not in run_tlt("train", "--help")[1].decode():
+        pytest.skip("this build has no workers")
+    code, _, err = run_tlt("train", config, "--run", run, *flags)
     assert code == 0, err
     events = check(run)
     lines = [line for line in read_jsonl(run / "metrics.jsonl") if line["step"] > 0]
     if not totals(events) and "workers/count" not in lines[-1]:
         pytest.skip("this build keeps no accounts")
     for line in lines:
-        wall = line["workers/count"] * line["time/step"]
-        assert abs(line["workers/seconds"] - wall) <= 0.02 * wall + 0.02, line
+        leader = sum(line[f"workers/0/{s}"] for s in STATES) - line["workers/0/saving"]
+        assert abs(leader - line["time/step"]) <= 0.05 * line["time/step"] + 0.03, line
+        assert line["workers/seconds"] >= line["workers/count"] * 0.95 * line["time/step"] - 0.03, line
         assert line["workers/decoding"] > 0 and line["workers/gradient"] + line["workers/update"] > 0
     assert {s for s, _ in totals(events)} >= {1, 2, 3}
 
