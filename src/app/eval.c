@@ -60,16 +60,16 @@ tlt_status tlt_eval_model(const tlt_eval_options *o,
   parts p = {0};
   tlt_status s = open_parts(&p, o, err);
   if (s == TLT_OK) {
-    tlt_rollout_job job = {.engine = p.engine,
-                           .tokenizer = p.tokenizer,
-                           .reward = p.reward,
-                           .problems = &p.problems,
-                           .samples = o->samples,
-                           .max_tokens = o->max_tokens,
-                           .temperature = o->temperature,
-                           .top_p = o->top_p,
-                           .min_p = o->min_p,
-                           .top_k = o->top_k,
+    tlt_rollout_job job = {.decode = {.engine = p.engine,
+                                      .tokenizer = p.tokenizer,
+                                      .reward = p.reward,
+                                      .problems = &p.problems,
+                                      .samples = o->samples,
+                                      .max_tokens = o->max_tokens,
+                                      .temperature = o->temperature,
+                                      .top_p = o->top_p,
+                                      .min_p = o->min_p,
+                                      .top_k = o->top_k},
                            .progress = progress};
     s = tlt_evaluate(&job, NULL, &out->result, err);
   }

@@ -137,14 +137,14 @@ static tlt_engine_options engine_options(const tlt_sft_model *m, const tlt_sft_c
 
 tlt_status tlt_sft_model_evaluate(tlt_sft_model *m, const tlt_sft_config *c, tlt_eval_result *out,
                                   tlt_err *err) {
-  tlt_rollout_job job = {.engine = m->engine,
-                         .tokenizer = m->tokenizer,
-                         .reward = m->reward,
-                         .problems = &m->problems,
-                         .samples = (int)c->eval.samples,
-                         .max_tokens = m->eval_max_tokens,
-                         .temperature = (float)c->eval.temperature,
-                         .top_p = 1};
+  tlt_rollout_job job = {.decode = {.engine = m->engine,
+                                    .tokenizer = m->tokenizer,
+                                    .reward = m->reward,
+                                    .problems = &m->problems,
+                                    .samples = (int)c->eval.samples,
+                                    .max_tokens = m->eval_max_tokens,
+                                    .temperature = (float)c->eval.temperature,
+                                    .top_p = 1}};
   return tlt_evaluate(&job, NULL, out, err);
 }
 

@@ -77,11 +77,11 @@ enum {
   TLT_MESSAGE_BYTES_MAX = 1 << 30,
 };
 
-typedef struct tlt_message {
+typedef struct tlt_mail {
   int from, tag;
   const void *data; /* malloc-aligned; NULL when bytes is 0 */
   size_t bytes;
-} tlt_message;
+} tlt_mail;
 
 /* Copy and send; returns at once, however many are under way. Messages between the same two workers
  * arrive in the order sent; to == own rank is fine. bytes at most TLT_MESSAGE_BYTES_MAX, tag
@@ -92,7 +92,7 @@ tlt_status tlt_cluster_send(tlt_cluster *c, int to, int tag, const void *data, s
 
 /* The next message, if one is there: *got says. out->data is valid until the next receive or wait.
  * TLT_ENOMEM: no memory for it; it stays the next message. */
-tlt_status tlt_cluster_receive(tlt_cluster *c, tlt_message *out, bool *got, tlt_err *err);
+tlt_status tlt_cluster_receive(tlt_cluster *c, tlt_mail *out, bool *got, tlt_err *err);
 
 /* Sleep until a message is there or the seconds are over. Seconds 0: only let messages progress. */
 tlt_status tlt_cluster_wait(tlt_cluster *c, double seconds, tlt_err *err);

@@ -148,11 +148,11 @@ static tlt_status progress(tlt_cluster *c, tlt_err *err) {
   return s;
 }
 
-tlt_status tlt_cluster_receive(tlt_cluster *c, tlt_message *out, bool *got, tlt_err *err) {
+tlt_status tlt_cluster_receive(tlt_cluster *c, tlt_mail *out, bool *got, tlt_err *err) {
   *got = false;
   tlt_status s = c->in.state == TLT__READY ? TLT_OK : progress(c, err);
   if (s != TLT_OK || c->in.state != TLT__READY) return s;
-  *out = (tlt_message){c->in.from, c->in.tag, c->in.bytes ? c->in.data : NULL, c->in.bytes};
+  *out = (tlt_mail){c->in.from, c->in.tag, c->in.bytes ? c->in.data : NULL, c->in.bytes};
   c->in.state = TLT__NOTHING;
   *got = true;
   return TLT_OK;
@@ -170,7 +170,7 @@ tlt_status tlt_cluster_wait(tlt_cluster *c, double seconds, tlt_err *err) {
 /* ---- end ---- */
 
 void tlt__messages_close(tlt_cluster *c) {
-  tlt_message m;
+  tlt_mail m;
   double start = tlt_now();
   bool got = true;
   while (c->mpi && (got || c->out.n) && tlt_now() - start < 1) {

@@ -8,6 +8,7 @@
 
 #include "cmd/commands.h"
 #include "cmd/progress.h"
+#include "cmd/version.h"
 #include "report/metrics.h"
 #include "report/trace.h"
 
@@ -95,14 +96,14 @@ static tlt_status run(const tlt_train_options *o, tlt_err *err) {
   tlt_train_summary summary = {0};
   tlt_status s = tlt_train(o, &hooks, &tlt_stop_flags, &summary, err);
   tlt_progress_clear();
-  if (s == TLT_OK && summary.already_complete)
+  if (s == TLT_OK && summary.already_complete && !summary.follower)
     printf("already complete: %s (nothing to do)\n", summary.run);
-  if (s == TLT_OK) print_summary(&summary);
+  else if (s == TLT_OK && !summary.follower) print_summary(&summary);
   return s;
 }
 
 static int train_main(int argc, char **argv) {
-  tlt_train_options o = {.threads = -1};
+  tlt_train_options o = {.program = tlt_program_version(), .threads = -1};
   tlt_arg_list sets = {0};
   const char *resume = NULL;
   const tlt_arg table[] = {

@@ -6,6 +6,10 @@
 #include "kernels/kernels.h"
 #include "tlt_build.h"
 
+const char *tlt_program_version(void) {
+  return TLT_VERSION " (" TLT_COMMIT ")";
+}
+
 void tlt_print_version(void) {
   static const struct {
     const char *name;

@@ -25,17 +25,21 @@ static void count(const tlt_groups *g, tlt_eval_result *r) {
 tlt_status tlt_evaluate(const tlt_rollout_job *job, tlt_groups *groups, tlt_eval_result *out,
                         tlt_err *err) {
   tlt_rollout_job all = *job;
-  all.shuffle = NULL;
-  all.first = TLT_EVAL_FIRST;
-  all.prompts = (int)job->problems->n;
+  all.evaluation = true;
+  all.update = NULL;
+  all.decode.shuffle = NULL;
+  all.decode.first = TLT_EVAL_FIRST;
+  all.prompts = (int)job->decode.problems->n;
   all.max_gen = 1;
-  *out = (tlt_eval_result){.problems = job->problems->n, .samples = job->samples};
+  *out = (tlt_eval_result){.problems = job->decode.problems->n, .samples = job->decode.samples};
   out->right = tlt_calloc(out->problems, sizeof *out->right);
   if (!out->right) return tlt_fail_nomem(err, "evaluation", out->problems * sizeof *out->right);
   tlt_groups answers;
   tlt_rollout_stats stats;
-  tlt_status s = tlt_rollout_run(&all, &answers, &stats, err);
+  tlt_status s = tlt_groups_make(job->decode.samples, all.prompts, &answers, err);
+  if (s == TLT_OK) s = tlt_rollout_run(&all, &answers, &stats, err);
   if (s != TLT_OK) {
+    tlt_groups_free(&answers);
     tlt_eval_result_free(out);
     return s;
   }

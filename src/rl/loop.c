@@ -8,10 +8,12 @@
 #include "base/mem.h"
 #include "rl/rollout_log.h"
 #include "rl/step_metrics.h"
+#include "rl/worker_metrics.h"
 
 enum { EDGE_STEPS = 10 }; /* steps whose mean stands for the beginning and the end of a run */
 #define SHOW_EVERY_S 0.2
 #define BEAT_EVERY_S 30.0
+#define WORK_WAIT_S 0.05 /* for other workers' gradients, between looks at progress */
 
 /* ---- progress -----------------------------------------------------------------------------------
  */
@@ -68,6 +70,7 @@ static void begin_phase(tlt_loop *l, tlt_phase phase) {
 /* What a step measured, for its line of metrics and for people. */
 typedef struct step_record {
   tlt_groups groups;
+  tlt_update work; /* gradients of the groups */
   tlt_rollout_stats rollout;
   tlt_spec_stats spec;
   tlt_update_result update;
@@ -80,60 +83,51 @@ typedef struct step_record {
 } step_record;
 
 static void record_free(step_record *r) {
+  tlt_update_end(&r->work);
   tlt_groups_free(&r->groups);
   tlt_eval_result_free(&r->eval);
 }
 
-static tlt_rollout_job rollout_job(tlt_loop *l) {
+static tlt_rollout_job rollout_job(tlt_loop *l, bool evaluation) {
   const tlt_session *s = l->session;
-  const tlt_conf_rollout *c = &s->config->rollout;
-  return (tlt_rollout_job){.engine = s->engine,
-                           .tokenizer = s->tokenizer,
-                           .reward = s->reward,
-                           .problems = &s->problems,
-                           .shuffle = s->shuffle,
-                           .first = (uint32_t)l->state->rollout,
-                           .prompts = (int)c->prompts,
-                           .samples = (int)c->samples,
-                           .max_gen = (int)s->config->algorithm.max_gen,
-                           .max_tokens = (int)c->max_tokens,
-                           .temperature = (float)c->temperature,
-                           .top_p = (float)c->top_p,
-                           .min_p = (float)c->min_p,
-                           .top_k = (int)c->top_k,
-                           .keep_text = true,
-                           .progress = on_work,
-                           .context = l};
+  const tlt_train_config *c = s->config;
+  return (tlt_rollout_job){
+      .decode = tlt_session_decode_job(s, evaluation, (uint32_t)l->state->rollout),
+      .crew = l->crew,
+      .idle = &s->idle,
+      .prompts = (int)c->rollout.prompts,
+      .max_gen = (int)c->algorithm.max_gen,
+      .progress = on_work,
+      .context = l};
 }
 
-static void on_answer(void *context, const tlt_sample *sample) {
-  tlt_drafting_answered(context, sample);
+static tlt_status check_index(const tlt_loop *l, tlt_err *err) {
+  int64_t most = tlt_session_groups_most(l->session, false);
+  if (l->state->rollout + most <= TLT_ROLLOUT_MAX) return TLT_OK;
+  return tlt_fail(err, TLT_EUSAGE,
+                  "rollout index: got %lld prompts handed out, expected at most %lld in a run",
+                  (long long)l->state->rollout, (long long)TLT_ROLLOUT_MAX);
 }
+
+static tlt_status begin_update(tlt_loop *l, step_record *r, tlt_err *err);
 
 static tlt_status run_rollout(tlt_loop *l, step_record *r, tlt_err *err) {
   const tlt_train_config *c = l->session->config;
-  int64_t most = c->rollout.prompts * c->algorithm.max_gen;
-  if (l->state->rollout + most > TLT_ROLLOUT_MAX)
-    return tlt_fail(err, TLT_EUSAGE,
-                    "rollout index: got %lld prompts handed out, expected at most %lld "
-                    "in a run",
-                    (long long)l->state->rollout, (long long)TLT_ROLLOUT_MAX);
+  tlt_rollout_job job = rollout_job(l, false);
   begin_phase(l, TLT_PHASE_ROLLOUT);
-  tlt_rollout_job job = rollout_job(l);
-  if (l->session->spec) {
-    tlt_spec_refresh(l->session->spec);
-    tlt_spec_stats_reset(l->session->spec);
-  }
-  tlt_drafting *drafting = l->session->drafting;
-  job.answered = on_answer;
-  job.answered_context = drafting;
-  tlt_drafting_begin(drafting, l->at_work, job.first, job.prompts * job.max_gen);
-  tlt_status s = tlt_rollout_run(&job, &r->groups, &r->rollout, err);
-  tlt_drafting_end(drafting);
-  if (s == TLT_OK) tlt_drafting_keep_alive(drafting, l->last_step);
-  if (s == TLT_OK) s = tlt_drafting_publish(drafting, NULL, err);
-  if (l->session->spec) tlt_spec_stats_get(l->session->spec, &r->spec);
+  tlt_status s = check_index(l, err);
+  if (s == TLT_OK)
+    s = tlt_groups_make((int)c->rollout.samples, tlt_session_groups_most(l->session, false),
+                        &r->groups, err);
+  if (s == TLT_OK) s = begin_update(l, r, err);
   if (s != TLT_OK) return s;
+  tlt_session_before_rollout(l->session, false);
+  if (l->session->idle.gradients) job.update = &r->work;
+  s = tlt_rollout_run(&job, &r->groups, &r->rollout, err);
+  if (s != TLT_OK) return s;
+  if (l->session->spec) tlt_spec_stats_get(l->session->spec, &r->spec);
+  for (int w = 1; w < l->crew->size; w++)
+    tlt_spec_stats_add(&r->spec, &l->crew->worker[w].sums.spec);
   tlt_groups_sha256(&r->groups, r->rollout_sha256);
   tlt_groups_advantages(&r->groups, c);
   l->summary->seconds_rollout += r->rollout.seconds;
@@ -150,23 +144,68 @@ static void dump_failed(const tlt_loop *l, const step_record *r) {
   tlt_rollout_log(&r->groups, l->at_work, TLT_LOG_ALL, path, NULL);
 }
 
-static tlt_status run_update(tlt_loop *l, step_record *r, tlt_err *err) {
+static tlt_status optimize(void *context, float scale, const tlt_adamw *how,
+                           tlt_step_result *result, tlt_err *err) {
+  tlt_loop *l = context;
+  tlt_work before = tlt_account_enter(l->session->idle.account, TLT_WORK_UPDATE);
+  tlt_status s = tlt_crew_step(l->crew, l->session->trainer, scale, how, result, err);
+  tlt_account_enter(l->session->idle.account, before);
+  return s;
+}
+
+/* In the pauses of a gradient: results of others, tasks for them. */
+static bool look(void *context) {
+  tlt_loop *l = context;
+  if (l->looked == TLT_OK) l->looked = tlt_crew_serve(l->crew, l->err);
+  return true;
+}
+
+/* A task here while others do theirs, or a moment of waiting for them. */
+static tlt_status work(void *context, tlt_err *err) {
+  tlt_loop *l = context;
+  const tlt_idle *idle = &l->session->idle;
+  tlt_update *u = &l->record->work;
+  tlt_status s = tlt_crew_serve(l->crew, err);
+  int task = s == TLT_OK ? tlt_update_take(u) : -1;
+  if (s != TLT_OK) return s;
+  tlt_work before = tlt_account_enter(idle->account, TLT_WORK_WAITING);
+  if (task >= 0) {
+    tlt_account_enter_for(idle->account, TLT_WORK_GRADIENT, u->groups->group[task].rollout);
+    l->looked = TLT_OK;
+    l->err = err;
+    if (l->crew->size > 1) tlt_pool_set_pause(idle->pool, look, l);
+    s = tlt_update_do(u, task, err);
+    tlt_pool_set_pause(idle->pool, NULL, NULL);
+    if (s == TLT_OK) s = l->looked;
+  } else if (u->given) {
+    s = tlt_crew_wait(l->crew, WORK_WAIT_S, err);
+  }
+  tlt_account_enter(idle->account, before);
+  return s;
+}
+
+static tlt_status begin_update(tlt_loop *l, step_record *r, tlt_err *err) {
   const tlt_train_config *c = l->session->config;
-  begin_phase(l, TLT_PHASE_UPDATE);
   tlt_update_job job = {
+      .config = c,
       .trainer = l->session->trainer,
       .reference = l->session->reference,
-      .config = c,
       .schedule_total = c->steps * c->algorithm.updates * c->algorithm.minibatches,
+      .step = optimize,
+      .work = work,
       .progress = on_work,
       .context = l};
-  tlt_status s = tlt_update_run(&job, &r->groups, &r->update, err);
+  l->record = r;
+  return tlt_update_begin(&r->work, &job, &r->groups, err);
+}
+
+static tlt_status run_update(tlt_loop *l, step_record *r, tlt_err *err) {
+  begin_phase(l, TLT_PHASE_UPDATE);
+  l->crew->update = &r->work;
+  tlt_status s = tlt_update_run(&r->work, &r->update, err);
+  l->crew->update = NULL;
   l->summary->seconds_update += r->update.seconds;
   l->summary->trained_tokens += r->update.forward_tokens;
-  if (s == TLT_ENUMERIC) {
-    dump_failed(l, r);
-    return tlt_fail_prefix(err, "step %lld", (long long)l->at_work);
-  }
   if (s == TLT_OK) tlt_trainer_sha256(l->session->trainer, l->state->weights_sha256);
   return s;
 }
@@ -190,16 +229,10 @@ static tlt_status remember(const tlt_eval_result *e, tlt_eval_memory *m, tlt_err
 }
 
 static tlt_status run_eval(tlt_loop *l, step_record *r, tlt_err *err) {
-  const tlt_conf_eval *c = &l->session->config->eval;
   begin_phase(l, TLT_PHASE_EVAL);
-  tlt_rollout_job job = rollout_job(l);
-  job.problems = &l->session->held_back;
-  job.samples = (int)c->samples;
-  job.max_tokens = l->session->eval_max_tokens;
-  job.temperature = (float)c->temperature;
-  job.keep_text = false;
+  tlt_rollout_job job = rollout_job(l, true);
   if (l->state->step == 0 && l->stop) job.cancel = &l->stop->stop; /* nothing is lost by that */
-  if (l->session->spec) tlt_spec_refresh(l->session->spec);
+  tlt_session_before_rollout(l->session, true);
   tlt_status s = tlt_evaluate(&job, NULL, &r->eval, err);
   if (s != TLT_OK) return s;
   r->evaluated = true;
@@ -232,8 +265,23 @@ static void put_time(tlt_metrics *m, const tlt_loop *l, const step_record *r) {
   tlt_metrics_real(m, "time/update_tokens_per_second", (double)u->forward_tokens / update);
 }
 
+static tlt_reward_stats rewards_of_all(const tlt_loop *l) {
+  tlt_reward_stats sum = tlt_reward_totals(l->session->reward);
+  for (int w = 1; w < l->crew->size; w++) {
+    const tlt_reward_stats *x = &l->crew->worker[w].sums.reward;
+    sum.items += x->items;
+    sum.masked += x->masked;
+    sum.timeouts += x->timeouts;
+    sum.errors += x->errors;
+    sum.restarts += x->restarts;
+    sum.seconds_sum += x->seconds_sum;
+    if (x->seconds_max > sum.seconds_max) sum.seconds_max = x->seconds_max;
+  }
+  return sum;
+}
+
 static void put_system(tlt_metrics *m, const tlt_loop *l) {
-  tlt_reward_stats w = tlt_reward_totals(l->session->reward);
+  tlt_reward_stats w = rewards_of_all(l);
   struct rusage usage;
   tlt_metrics_real(m, "sys/reward_latency_mean", w.items ? w.seconds_sum / (double)w.items : 0);
   tlt_metrics_real(m, "sys/reward_latency_max", w.seconds_max);
@@ -262,7 +310,22 @@ static tlt_status put_metrics(tlt_loop *l, const step_record *r, tlt_err *err) {
   if (m.step > 0) put_time(&m, l, r);
   else if (r->evaluated) tlt_metrics_real(&m, "time/eval", r->eval.seconds);
   put_system(&m, l);
+  const tlt_account *a = l->crew->account;
+  if (m.step > 0) tlt_metrics_workers(&m, a, l->crew->size, a[0].end - a[0].begin);
   return l->hooks->metrics->put(l->metrics, &m, err);
+}
+
+/* Accounts of all workers end here; what comes until the next step's rollout, such as saving, is
+ * the next one's. */
+static tlt_status settle_accounts(tlt_loop *l, tlt_err *err) {
+  tlt_account *own = &l->session->account;
+  tlt_account_enter(own, TLT_WORK_WAITING);
+  tlt_account_finish(own);
+  tlt_status s = tlt_crew_report(l->crew, own, err);
+  tlt_account_begin(own, l->state->step + 1, 0, TLT_WORK_OTHER);
+  for (int w = 0; s == TLT_OK && l->hooks->trace && w < l->crew->size; w++)
+    s = l->hooks->trace->put(l->trace, &l->crew->account[w], err);
+  return s;
 }
 
 static void show_step(tlt_loop *l, const step_record *r) {
@@ -302,11 +365,13 @@ static void show_step(tlt_loop *l, const step_record *r) {
 static tlt_status save(tlt_loop *l, tlt_err *err) {
   if (l->saved == l->state->step) return TLT_OK;
   begin_phase(l, TLT_PHASE_SAVE);
+  tlt_work before = tlt_account_enter(&l->session->account, TLT_WORK_SAVING);
   tlt_status s = TLT_OK;
   if (l->hooks->metrics) s = l->hooks->metrics->sync(l->metrics, err);
   if (s == TLT_OK && l->hooks->trace) s = l->hooks->trace->sync(l->trace, err);
   if (s == TLT_OK) s = tlt_rundir_sync_rollouts(l->dir, l->saved + 1, l->state->step, err);
   if (s == TLT_OK) s = tlt_state_save(l->dir, l->state, l->session, err);
+  tlt_account_enter(&l->session->account, before);
   l->last_save = tlt_now() - l->phase_started;
   l->summary->seconds_save += l->last_save;
   if (s == TLT_OK) tlt_drafting_save(l->session->drafting, l->state->step);
@@ -334,6 +399,10 @@ static tlt_status step(tlt_loop *l, tlt_err *err) {
   l->at_work = l->state->step + 1;
   tlt_status s = run_rollout(l, &r, err);
   if (s == TLT_OK) s = run_update(l, &r, err);
+  if (s == TLT_ENUMERIC) {
+    if (l->phase == TLT_PHASE_UPDATE) dump_failed(l, &r);
+    s = tlt_fail_prefix(err, "step %lld", (long long)l->at_work);
+  }
   if (s == TLT_OK) {
     l->state->step++;
     l->state->rollout += r.groups.n;
@@ -342,6 +411,7 @@ static tlt_status step(tlt_loop *l, tlt_err *err) {
   }
   if (s == TLT_OK && eval_due(l)) s = run_eval(l, &r, err);
   r.seconds = l->last_step = tlt_now() - from;
+  if (s == TLT_OK) s = settle_accounts(l, err);
   if (s == TLT_OK) s = put_metrics(l, &r, err);
   if (s == TLT_OK) show_step(l, &r);
   record_free(&r);
@@ -353,6 +423,7 @@ static tlt_status first_eval(tlt_loop *l, tlt_err *err) {
   step_record r = {0};
   tlt_trainer_sha256(l->session->trainer, l->state->weights_sha256);
   tlt_status s = run_eval(l, &r, err);
+  if (s == TLT_OK) s = settle_accounts(l, err);
   if (s == TLT_OK) s = put_metrics(l, &r, err);
   record_free(&r);
   return s;
@@ -376,8 +447,9 @@ tlt_status tlt_loop_run(tlt_loop *l, tlt_err *err) {
   l->started = tlt_now();
   l->beat = -BEAT_EVERY_S;
   beat(l);
-  if (l->state->step == 0 && c->eval.every > 0 && !(l->stop && l->stop->stop))
-    s = first_eval(l, err);
+  bool evaluate = l->state->step == 0 && c->eval.every > 0 && !(l->stop && l->stop->stop);
+  tlt_account_begin(&l->session->account, l->state->step + !evaluate, 0, TLT_WORK_OTHER);
+  if (evaluate) s = first_eval(l, err);
   while (s == TLT_OK && l->state->step < c->steps && !(l->stop && l->stop->stop)) s = step(l, err);
   if (s == TLT_OK && l->state->step > 0) s = save(l, err); /* stopped between two that were due */
   if (s == TLT_OK) tlt_drafting_finish(l->session->drafting, l->state->step);

@@ -2,10 +2,12 @@
 #ifndef TLT_RL_LOOP_H
 #define TLT_RL_LOOP_H
 
+#include "rl/crew.h"
 #include "rl/state.h"
 
 typedef struct tlt_loop {
   tlt_session *session;
+  tlt_crew *crew;
   const tlt_rundir *dir;
   tlt_run_state *state;
   const tlt_train_hooks *hooks;
@@ -18,6 +20,9 @@ typedef struct tlt_loop {
   double started, phase_started, shown, beat, last_save, last_step;
   tlt_phase phase;
   int64_t at_work; /* step, 1-based */
+  struct step_record *record; /* of the step at work */
+  tlt_status looked;          /* first failure in the pauses of a gradient */
+  tlt_err *err;
   double first_reward, first_length, recent_reward[10], recent_length[10];
 } tlt_loop;
 

@@ -54,8 +54,7 @@ static tlt_status probe(const char *path, tlt_err *err) {
   return s == TLT_OK ? tlt_path_remove(name, err) : s;
 }
 
-tlt_status tlt_rundir_open(tlt_rundir *r, const char *path, tlt_resume resume, tlt_err *err) {
-  char foreign[256];
+void tlt_rundir_name(tlt_rundir *r, const char *path) {
   *r = (tlt_rundir){0};
   snprintf(r->path, sizeof r->path, "%s", path);
   tlt_path_join(r->checkpoints, path, "checkpoints");
@@ -63,6 +62,11 @@ tlt_status tlt_rundir_open(tlt_rundir *r, const char *path, tlt_resume resume, t
   tlt_path_join(r->final, path, "final");
   tlt_path_join(r->config, path, "config.yaml");
   tlt_path_join(r->drafter, path, "drafter");
+}
+
+tlt_status tlt_rundir_open(tlt_rundir *r, const char *path, tlt_resume resume, tlt_err *err) {
+  char foreign[256];
+  tlt_rundir_name(r, path);
   tlt_status s = inspect(path, &r->used, foreign, err);
   if (s == TLT_OK && foreign[0])
     s = tlt_fail(err, TLT_EUSAGE,

@@ -28,6 +28,9 @@ void tlt_rundir_default(char out[TLT_PATH_MAX], const char *config);
 tlt_status tlt_rundir_open(tlt_rundir *r, const char *path, tlt_resume resume, tlt_err *err);
 void tlt_rundir_close(tlt_rundir *r); /* zeroed is harmless */
 
+/* Names only, for a worker that reads in a run directory which another holds. */
+void tlt_rundir_name(tlt_rundir *r, const char *path);
+
 /* Undo what opening an unused directory left in it, for a run that could not start. */
 void tlt_rundir_discard(tlt_rundir *r);
 

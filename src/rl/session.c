@@ -48,17 +48,20 @@ static tlt_status open_data(tlt_session *s, tlt_err *err) {
 
 static tlt_status open_reward(tlt_session *s, tlt_verifier verifier, tlt_err *err) {
   const tlt_conf_reward *r = &s->config->reward;
+  int sharing = s->cluster ? tlt_cluster_host_size(s->cluster) : 1;
+  int each = ((int)r->workers + sharing - 1) / sharing;
   tlt_reward_options o = {.command = r->command,
                           .verifier = verifier,
-                          .workers = (int)r->workers,
+                          .workers = each,
                           .timeout_s = r->timeout_s,
                           .on_error = (tlt_reward_on_error)r->on_error,
                           .mask_share = r->mask_share};
   return tlt_reward_open(&o, &s->reward, err);
 }
 
-tlt_status tlt_session_open(tlt_session *s, const tlt_train_config *config, tlt_err *err) {
-  *s = (tlt_session){.config = config};
+tlt_status tlt_session_open(tlt_session *s, const tlt_train_config *config, tlt_cluster *cluster,
+                            tlt_err *err) {
+  *s = (tlt_session){.config = config, .cluster = cluster};
   tlt_status status = open_data(s, err);
   if (status == TLT_OK) status = open_reward(s, tlt_dataset_verifier(s->data), err);
   if (status == TLT_OK) status = tlt_tokenizer_open(config->common.model, &s->tokenizer, err);
@@ -72,6 +75,10 @@ tlt_status tlt_session_open(tlt_session *s, const tlt_train_config *config, tlt_
 
 /* ---- model --------------------------------------------------------------------------------------
  */
+
+static const tlt_team *team_of(const tlt_session *s) {
+  return s->cluster ? tlt_cluster_team(s->cluster) : NULL;
+}
 
 static tlt_status open_problems(tlt_session *s, tlt_err *err) {
   const tlt_train_config *c = s->config;
@@ -97,7 +104,9 @@ static tlt_status open_problems(tlt_session *s, tlt_err *err) {
 
 tlt_status tlt_session_load(tlt_session *s, const char *numerics, int threads, tlt_err *err) {
   const tlt_train_config *c = s->config;
-  tlt_model_options o = {.numerics = numerics ? numerics : c->common.numerics, .threads = threads};
+  tlt_model_options o = {.numerics = numerics ? numerics : c->common.numerics,
+                         .threads = threads,
+                         .team = team_of(s)};
   tlt_status status = tlt_model_open(c->common.model, &o, &s->model, err);
   if (status == TLT_OK && tlt_tokenizer_vocab(s->tokenizer) > s->model->weights->config.vocab)
     status = tlt_fail(err, TLT_EDATA,
@@ -128,6 +137,7 @@ static tlt_trainer_options trainer_options(const tlt_session *s) {
   const tlt_train_config *c = s->config;
   int context = s->model->weights->config.max_positions;
   return (tlt_trainer_options){
+      .team = team_of(s),
       .micro_tokens = (int)c->gradient.micro_tokens,
       .max_sample = at_most(s->problems.longest + c->rollout.max_tokens, context),
       .activation_mb = (size_t)c->gradient.activation_mb};
@@ -145,13 +155,24 @@ static tlt_spec_options spec_options(const tlt_session *s, const tlt_engine_opti
                             .seed = e->seed};
 }
 
+static int64_t groups_of(const tlt_session *s, bool evaluation) {
+  return evaluation ? (int64_t)s->held_back.n : s->config->rollout.prompts;
+}
+
+/* Sequences that a worker decodes at once: its share of the groups, where that is less than asked. */
+static int64_t share_rows(const tlt_session *s, bool evaluation) {
+  const tlt_train_config *c = s->config;
+  int workers = s->cluster ? tlt_cluster_size(s->cluster) : 1;
+  int64_t share = (groups_of(s, evaluation) + workers - 1) / workers;
+  return share * (evaluation ? c->eval.samples : c->rollout.samples);
+}
+
 static tlt_engine_options engine_options(const tlt_session *s) {
   const tlt_train_config *c = s->config;
   int context = s->model->weights->config.max_positions;
   int train = at_most(s->problems.longest + c->rollout.max_tokens, context);
   int eval = at_most((int64_t)s->held_back.longest + s->eval_max_tokens, context);
-  int64_t train_rows = c->rollout.prompts * c->rollout.samples;
-  int64_t eval_rows = (int64_t)s->held_back.n * c->eval.samples;
+  int64_t train_rows = share_rows(s, false), eval_rows = share_rows(s, true);
   int64_t rows = train_rows > eval_rows ? train_rows : eval_rows;
   return (tlt_engine_options){.batch = at_most(rows, (int)c->rollout.batch),
                               .max_positions = s->held_back.n && eval > train ? eval : train,
@@ -199,11 +220,13 @@ tlt_status tlt_session_allocate(tlt_session *s, const tlt_train_hooks *hooks, tl
   announce(s, &t, &frozen, &e, hooks);
   tlt_status status = tlt_trainer_create(m->weights, m->kernels, m->pool, &t, &s->trainer, err);
   if (status == TLT_OK && s->config->algorithm.kl != 0) {
-    status = tlt_weights_load(s->config->common.model, m->pool, &s->reference_weights, err);
+    status = tlt_weights_load_shared(s->config->common.model, m->pool, team_of(s),
+                                     &s->reference_weights, err);
     if (status == TLT_OK)
       status = tlt_trainer_create(s->reference_weights, m->kernels, m->pool, &frozen, &s->reference,
                                   err);
   }
+  s->idle = (tlt_idle){.pool = m->pool, .account = &s->account, .gradients = true};
   if (status == TLT_OK) status = tlt_engine_create(s->model, s->tokenizer, &e, &s->engine, err);
   if (status != TLT_OK || d.draft == TLT_DRAFT_OFF) return status;
   status = tlt_spec_create(s->model, &d, &s->spec, err);
@@ -229,4 +252,36 @@ void tlt_session_close(tlt_session *s) {
   tlt_dataset_close(s->data);
   tlt_reward_close(s->reward);
   *s = (tlt_session){0};
+}
+
+/* ---- rollouts ----------------------------------------------------------------------------------
+ */
+
+tlt_decode_job tlt_session_decode_job(const tlt_session *s, bool evaluation, uint32_t first) {
+  const tlt_conf_rollout *c = &s->config->rollout;
+  const tlt_conf_eval *e = &s->config->eval;
+  return (tlt_decode_job){
+      .engine = s->engine,
+      .tokenizer = s->tokenizer,
+      .reward = s->reward,
+      .problems = evaluation ? &s->held_back : &s->problems,
+      .shuffle = evaluation ? NULL : s->shuffle,
+      .first = first,
+      .samples = (int)(evaluation ? e->samples : c->samples),
+      .max_tokens = evaluation ? s->eval_max_tokens : (int)c->max_tokens,
+      .temperature = (float)(evaluation ? e->temperature : c->temperature),
+      .top_p = (float)c->top_p,
+      .min_p = (float)c->min_p,
+      .top_k = (int)c->top_k,
+      .keep_text = !evaluation};
+}
+
+int tlt_session_groups_most(const tlt_session *s, bool evaluation) {
+  return (int)(groups_of(s, evaluation) * (evaluation ? 1 : s->config->algorithm.max_gen));
+}
+
+void tlt_session_before_rollout(tlt_session *s, bool evaluation) {
+  if (!s->spec) return;
+  tlt_spec_refresh(s->spec);
+  if (!evaluation) tlt_spec_stats_reset(s->spec);
 }

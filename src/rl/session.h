@@ -4,9 +4,10 @@
 #define TLT_RL_SESSION_H
 
 #include "model/model.h"
-#include "rl/config.h"
+#include "rl/crew.h"
+#include "rl/decode.h"
 #include "rl/drafting.h"
-#include "rl/problem_set.h"
+#include "rl/idle.h"
 #include "rl/train.h"
 #include "spec/speculator.h"
 #include "tasks/reward.h"
@@ -15,6 +16,7 @@
 
 typedef struct tlt_session {
   const tlt_train_config *config; /* borrowed */
+  tlt_cluster *cluster;           /* borrowed; NULL: alone */
   tlt_reward *reward;
   tlt_dataset *data;
   tlt_dataset *held; /* NULL: held-back problems are the end of data */
@@ -27,13 +29,16 @@ typedef struct tlt_session {
   tlt_spec *spec; /* NULL: no speculation */
   tlt_engine *engine;
   tlt_drafting *drafting; /* NULL: no drafter is trained */
+  tlt_idle idle;
+  tlt_account account; /* of this worker, of the step at work */
   int eval_max_tokens;
   /* what a checkpoint belongs to */
   char model_sha256[65], data_sha256[65], held_sha256[65], fingerprint[65];
 } tlt_session;
 
-/* Reward program, data, tokenizer. Nothing large is taken. */
-tlt_status tlt_session_open(tlt_session *s, const tlt_train_config *config, tlt_err *err);
+/* Reward program, data, tokenizer. Nothing large is taken. cluster: NULL when alone. */
+tlt_status tlt_session_open(tlt_session *s, const tlt_train_config *config, tlt_cluster *cluster,
+                            tlt_err *err);
 
 /* Model on the given numerics path (NULL: as configured), problem sets, identity. */
 tlt_status tlt_session_load(tlt_session *s, const char *numerics, int threads, tlt_err *err);
@@ -42,5 +47,17 @@ tlt_status tlt_session_load(tlt_session *s, const char *numerics, int threads, t
 tlt_status tlt_session_allocate(tlt_session *s, const tlt_train_hooks *hooks, tlt_err *err);
 
 void tlt_session_close(tlt_session *s); /* zeroed is harmless, also after a failure above */
+
+/* ---- rollouts ----------------------------------------------------------------------------------
+ */
+
+/* How a rollout samples whose first group has rollout index `first`; the same on every worker. */
+tlt_decode_job tlt_session_decode_job(const tlt_session *s, bool evaluation, uint32_t first);
+
+/* Most groups that a rollout hands out. */
+int tlt_session_groups_most(const tlt_session *s, bool evaluation);
+
+/* Weights may have changed since the last one. */
+void tlt_session_before_rollout(tlt_session *s, bool evaluation);
 
 #endif

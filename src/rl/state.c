@@ -228,13 +228,13 @@ tlt_status tlt_state_check_identity(const tlt_ckpt_reader *reader, const tlt_ses
   return TLT_OK;
 }
 
-tlt_status tlt_state_restore(tlt_ckpt_reader *reader, tlt_trainer *t, tlt_err *err) {
+tlt_status tlt_state_read_trainer(tlt_ckpt_reader *reader, tlt_trainer *t, int64_t *steps,
+                                  tlt_err *err) {
   const char *names[] = {"masters", "moment1", "moment2"};
   float *data[] = {tlt_trainer_masters(t), tlt_trainer_moment1(t), tlt_trainer_moment2(t)};
   uint64_t want = tlt_trainer_elements(t) * sizeof(float), bytes = 0;
   tlt_json_node top = tlt_json_top(tlt_ckpt_state(reader), "checkpoint", 0);
-  int64_t steps = 0;
-  tlt_status s = damaged(tlt_json_int(&top, "optimizer_steps", 0, INT64_MAX, &steps, err), err);
+  tlt_status s = damaged(tlt_json_int(&top, "optimizer_steps", 0, INT64_MAX, steps, err), err);
   for (int i = 0; s == TLT_OK && i < 3; i++) {
     s = tlt_ckpt_seek(reader, names[i], &bytes, err);
     if (s == TLT_OK && bytes != want)
@@ -243,6 +243,11 @@ tlt_status tlt_state_restore(tlt_ckpt_reader *reader, tlt_trainer *t, tlt_err *e
                    (unsigned long long)bytes, (unsigned long long)want);
     if (s == TLT_OK) s = tlt_ckpt_read(reader, data[i], (size_t)bytes, err);
   }
-  if (s == TLT_OK) s = tlt_trainer_restored(t, steps, err);
   return s;
+}
+
+tlt_status tlt_state_restore(tlt_ckpt_reader *reader, tlt_trainer *t, tlt_err *err) {
+  int64_t steps = 0;
+  tlt_status s = tlt_state_read_trainer(reader, t, &steps, err);
+  return s == TLT_OK ? tlt_trainer_restored(t, steps, err) : s;
 }

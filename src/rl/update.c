@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "rl/advantage.h"
-#include "train/pack.h"
 #include "train/schedule.h"
 
 /* ---- advantages -------------------------------------------------------------------------------
@@ -27,55 +26,53 @@ static double batch_std(const tlt_groups *g) {
   return n > 1 ? sqrt(squares / (double)(n - 1)) : 0;
 }
 
-void tlt_groups_advantages(tlt_groups *g, const tlt_train_config *c) {
+static void set_rewards(tlt_group *g, int samples, const tlt_train_config *c) {
   const tlt_conf_algorithm *a = &c->algorithm;
-  for (int i = 0; i < g->n; i++)
-    for (int s = 0; s < g->samples; s++) {
-      tlt_answer *x = &g->group[i].answer[s];
-      x->reward = x->score + tlt_overlong_penalty(x->n_tokens, c->rollout.max_tokens, a->overlong,
-                                                  a->overlong_scale);
-    }
-  double spread = a->scale == TLT_SCALE_BATCH ? batch_std(g) : 0;
-  double reward[4096]; /* rollout.samples is at most this */
-  float advantage[4096];
-  for (int i = 0; i < g->n; i++) {
-    tlt_group *group = &g->group[i];
-    for (int s = 0; s < g->samples; s++) reward[s] = group->answer[s].reward;
-    tlt_advantages((tlt_algorithm)a->name, (tlt_scale)a->scale, reward, g->samples, spread,
-                   advantage);
-    for (int s = 0; s < g->samples; s++)
-      group->answer[s].advantage = group->masked ? 0.0f : advantage[s];
+  for (int s = 0; s < samples; s++) {
+    tlt_answer *x = &g->answer[s];
+    x->reward = x->score + tlt_overlong_penalty(x->n_tokens, c->rollout.max_tokens, a->overlong,
+                                                a->overlong_scale);
   }
 }
 
-/* ---- one group --------------------------------------------------------------------------------
+/* spread: standard deviation over the whole batch where the scale asks for it. */
+static void set_advantages(tlt_group *g, int samples, double spread, const tlt_train_config *c) {
+  double reward[4096] = {0}; /* rollout.samples is at most this */
+  float advantage[4096];
+  for (int s = 0; s < samples; s++) reward[s] = g->answer[s].reward;
+  tlt_advantages((tlt_algorithm)c->algorithm.name, (tlt_scale)c->algorithm.scale, reward, samples,
+                 spread, advantage);
+  for (int s = 0; s < samples; s++) g->answer[s].advantage = g->masked ? 0.0f : advantage[s];
+}
+
+void tlt_groups_advantages(tlt_groups *g, const tlt_train_config *c) {
+  for (int i = 0; i < g->n; i++) set_rewards(&g->group[i], g->samples, c);
+  double spread = c->algorithm.scale == TLT_SCALE_BATCH ? batch_std(g) : 0;
+  for (int i = 0; i < g->n; i++) set_advantages(&g->group[i], g->samples, spread, c);
+}
+
+/* ---- tasks ------------------------------------------------------------------------------------
  */
 
-/* Buffers for the group at work, sized for the largest group of the step. */
-typedef struct workspace {
-  int32_t *tokens, *cu, *prompt, *length, *first;
-  float *old, *entropy;
-} workspace;
+tlt_status tlt_update_begin(tlt_update *u, const tlt_update_job *job, tlt_groups *groups,
+                            tlt_err *err) {
+  size_t room = (size_t)groups->room, samples = (size_t)groups->samples;
+  *u = (tlt_update){.job = *job, .groups = groups, .known = true, .first_pass = true};
+  u->task = tlt_calloc(room, sizeof *u->task);
+  u->measured = tlt_calloc(room * samples, sizeof *u->measured);
+  if (!u->task || !u->measured)
+    return tlt_fail_nomem(err, "update", room * samples * sizeof *u->measured);
+  for (size_t i = 0; i < room; i++) u->task[i].measured = u->measured + i * samples;
+  return tlt_gradient_open(&u->here, job->config, job->trainer, job->reference, err);
+}
 
-/* What one pass over one answer measured. */
-typedef struct measured {
-  tlt_loss_sums sums;
-  double entropy;
-} measured;
-
-typedef struct pass {
-  const tlt_update_job *job;
-  const tlt_groups *groups;
-  workspace *work;
-  tlt_loss_options loss;
-  bool known;            /* weights are those that sampled: rollout log-probabilities hold */
-  float *reference;      /* [all answer tokens in order], or NULL */
-  int64_t *reference_at; /* [groups * samples] first of each answer */
-  measured *measured;    /* [groups * samples] */
-  /* the micro-batch at work */
-  const tlt_group *group;
-  int group_index, sample0;
-} pass;
+void tlt_update_end(tlt_update *u) {
+  for (int i = 0; u->task && i < u->groups->room; i++) tlt_free(u->task[i].reference);
+  tlt_free(u->task);
+  tlt_free(u->measured);
+  tlt_gradient_close(&u->here);
+  *u = (tlt_update){0};
+}
 
 static bool in_update(const tlt_group *g) {
   return !g->masked && !g->replaced;
@@ -87,130 +84,186 @@ static bool has_advantage(const tlt_group *g, int samples) {
   return false;
 }
 
-static bool needs_gradient(const pass *p, const tlt_group *g) {
-  return in_update(g) && (p->loss.kl != 0 || has_advantage(g, p->groups->samples));
+static bool needs_gradient(const tlt_update *u, const tlt_group *g) {
+  return in_update(g) && (u->here.loss.kl != 0 || has_advantage(g, u->groups->samples));
 }
 
-/* Pack samples s0 .. s1-1 of a group into the workspace. */
-static tlt_micro pack(const workspace *w, const tlt_group *g, int s0, int s1, float temperature) {
-  int32_t at = 0, targets = 0;
-  for (int s = s0; s < s1; s++) {
-    const tlt_answer *a = &g->answer[s];
-    w->cu[s - s0] = at;
-    w->prompt[s - s0] = g->n_prompt;
-    memcpy(w->tokens + at, g->prompt, (size_t)g->n_prompt * sizeof *w->tokens);
-    memcpy(w->tokens + at + g->n_prompt, a->tokens, (size_t)a->n_tokens * sizeof *w->tokens);
-    memcpy(w->old + targets, a->logprobs, (size_t)a->n_tokens * sizeof *w->old);
-    at += g->n_prompt + a->n_tokens;
-    targets += a->n_tokens;
+static void make_waiting(tlt_update *u, int i) {
+  u->task[i].state = TLT_TASK_WAITING;
+  u->waiting++;
+}
+
+/* Groups replaced later only move a group to the front, so an index inside the first minibatch is
+ * there for good; so is every group that cannot be replaced where there is one minibatch. */
+static bool is_certain(const tlt_update *u, int i) {
+  const tlt_conf_algorithm *a = &u->job.config->algorithm;
+  const tlt_group *g = &u->groups->group[i];
+  bool replaceable = a->max_gen > 1 && (g->constant || g->masked);
+  if (replaceable || a->scale == TLT_SCALE_BATCH) return false;
+  return a->minibatches == 1 || i < u->job.config->rollout.prompts / a->minibatches;
+}
+
+void tlt_update_offer(tlt_update *u, int i) {
+  tlt_group *g = &u->groups->group[i];
+  if (!is_certain(u, i)) return;
+  set_rewards(g, u->groups->samples, u->job.config);
+  set_advantages(g, u->groups->samples, 0, u->job.config);
+  if (!needs_gradient(u, g)) return;
+  u->task[i].early = true;
+  make_waiting(u, i);
+}
+
+int tlt_update_take(tlt_update *u) {
+  int64_t most = -1;
+  int best = -1;
+  for (int i = 0; u->waiting && i < u->groups->n; i++) {
+    if (u->task[i].state != TLT_TASK_WAITING) continue;
+    int64_t tokens = tlt_group_tokens(&u->groups->group[i], u->groups->samples);
+    if (tokens <= most) continue;
+    most = tokens;
+    best = i;
   }
-  w->cu[s1 - s0] = at;
-  return (tlt_micro){.n_samples = s1 - s0,
-                     .tokens = w->tokens,
-                     .cu = w->cu,
-                     .prompt = w->prompt,
-                     .temperature = temperature};
+  if (best < 0) return -1;
+  u->task[best].state = TLT_TASK_GIVEN;
+  u->waiting--;
+  u->given++;
+  return best;
 }
 
-/* Runs of samples that form micro-batches: a pure function of lengths. */
-static int cut(const pass *p, const tlt_group *g) {
-  for (int s = 0; s < p->groups->samples; s++)
-    p->work->length[s] = g->n_prompt + g->answer[s].n_tokens;
-  return tlt_pack_micro(p->work->length, NULL, p->groups->samples,
-                        (int)p->job->config->gradient.micro_tokens, p->work->first);
+static void task_done(tlt_update *u, int i) {
+  u->task[i].state = TLT_TASK_DONE;
+  u->given--;
 }
 
-static void policy_loss(void *context, const tlt_micro *m, int n, const float *logp, float *dlogp) {
-  pass *p = context;
-  int64_t at = 0;
-  (void)n;
-  for (int i = 0; i < m->n_samples; i++) {
-    int s = p->sample0 + i;
-    int64_t slot = (int64_t)p->group_index * p->groups->samples + s;
-    const tlt_answer *a = &p->group->answer[s];
-    const float *ref = p->reference ? p->reference + p->reference_at[slot] : NULL;
-    tlt_policy_loss(&p->loss, a->n_tokens, a->advantage, logp + at, a->logprobs, ref, dlogp + at,
-                    &p->measured[slot].sums);
-    at += a->n_tokens;
+static tlt_status reference_of(tlt_gradient *here, const tlt_group *g, float **to, tlt_err *err) {
+  if (!here->reference || *to) return TLT_OK;
+  size_t n = (size_t)tlt_group_tokens(g, here->samples);
+  *to = tlt_malloc(n * sizeof **to + 1);
+  if (!*to) return tlt_fail_nomem(err, "reference log-probabilities", n * sizeof **to);
+  return tlt_gradient_reference(here, g, *to, err);
+}
+
+tlt_status tlt_update_do(tlt_update *u, int i, tlt_err *err) {
+  const tlt_group *g = &u->groups->group[i];
+  tlt_update_task *t = &u->task[i];
+  double from = tlt_now();
+  tlt_status s = reference_of(&u->here, g, &t->reference, err);
+  u->reference_seconds += tlt_now() - from;
+  if (s == TLT_OK)
+    s = tlt_gradient_group(&u->here, g, u->known, u->first_pass, t->reference, t->measured, err);
+  task_done(u, i);
+  return s;
+}
+
+/* ---- between workers --------------------------------------------------------------------------
+ */
+
+typedef struct packed_task {
+  uint32_t rollout, first;
+  int32_t known, entropy;
+  uint64_t reference_bytes; /* follows; then the group */
+} packed_task;
+
+typedef struct packed_result {
+  double reference_seconds;
+  uint64_t reference_bytes; /* follows the measured answers */
+} packed_result;
+
+static size_t reference_bytes(const tlt_group *g, int samples, const float *reference) {
+  return reference ? (size_t)tlt_group_tokens(g, samples) * sizeof *reference : 0;
+}
+
+tlt_status tlt_update_pack(const tlt_update *u, int i, void **bytes, size_t *n, tlt_err *err) {
+  const tlt_group *g = &u->groups->group[i];
+  const float *reference = u->task[i].reference;
+  packed_task head = {.rollout = g->rollout,
+                      .first = u->groups->group[0].rollout,
+                      .known = u->known,
+                      .entropy = u->first_pass,
+                      .reference_bytes = reference_bytes(g, u->groups->samples, reference)};
+  void *group = NULL;
+  size_t n_group = 0, n_head = sizeof head + head.reference_bytes;
+  *bytes = NULL;
+  tlt_status s = tlt_group_pack(g, u->groups->samples, false, &group, &n_group, err);
+  if (s != TLT_OK) return s;
+  unsigned char *to = *bytes = tlt_malloc(*n = n_head + n_group);
+  if (to) {
+    memcpy(to, &head, sizeof head);
+    if (reference) memcpy(to + sizeof head, reference, head.reference_bytes);
+    memcpy(to + n_head, group, n_group);
+  } else {
+    s = tlt_fail_nomem(err, "gradient task", n_head + n_group);
   }
+  tlt_free(group);
+  return s;
 }
 
-static void keep_entropy(pass *p, int s0, int s1) {
-  int64_t at = 0;
-  for (int s = s0; s < s1; s++) {
-    double sum = 0;
-    int n = p->group->answer[s].n_tokens;
-    for (int t = 0; t < n; t++) sum += p->work->entropy[at + t];
-    p->measured[(int64_t)p->group_index * p->groups->samples + s].entropy = sum;
-    at += n;
-  }
-}
-
-static tlt_status check_finite(const pass *p, int s0, int s1, tlt_err *err) {
-  for (int s = s0; s < s1; s++)
-    if (!p->measured[(int64_t)p->group_index * p->groups->samples + s].sums.finite)
-      return tlt_fail(err, TLT_ENUMERIC,
-                      "loss: got a value that is not finite in rollout %u, sample %d, expected "
-                      "finite numbers; weights are as before this step",
-                      p->group->rollout, s);
+static tlt_status pack_result(const tlt_gradient *here, const tlt_group *g, const float *reference,
+                              double seconds, const tlt_measured *measured, void **result,
+                              size_t *n, tlt_err *err) {
+  size_t n_measured = (size_t)here->samples * sizeof *measured;
+  packed_result head = {seconds, reference_bytes(g, here->samples, reference)};
+  unsigned char *to = *result = tlt_malloc(*n = sizeof head + n_measured + head.reference_bytes);
+  if (!to) return tlt_fail_nomem(err, "gradient result", *n);
+  memcpy(to, &head, sizeof head);
+  memcpy(to + sizeof head, measured, n_measured);
+  if (reference) memcpy(to + sizeof head + n_measured, reference, head.reference_bytes);
   return TLT_OK;
 }
 
-/* Gradient of one group into the trainer's accumulators; entropy is wanted in the first pass. */
-static tlt_status accumulate_group(pass *p, int index, bool entropy, tlt_err *err) {
-  const tlt_group *g = &p->groups->group[index];
-  workspace *w = p->work;
-  int runs = cut(p, g);
-  tlt_status s = TLT_OK;
-  p->group = g;
-  p->group_index = index;
-  for (int r = 0; s == TLT_OK && r < runs; r++) {
-    int s0 = w->first[r], s1 = w->first[r + 1];
-    tlt_micro m = pack(w, g, s0, s1, (float)p->job->config->rollout.temperature);
-    p->sample0 = s0;
-    s = tlt_trainer_accumulate(p->job->trainer, &m, policy_loss, p, p->known ? w->old : NULL, NULL,
-                               entropy ? w->entropy : NULL, err);
-    if (s == TLT_OK) s = check_finite(p, s0, s1, err);
-    if (s == TLT_OK && entropy) keep_entropy(p, s0, s1);
-  }
+tlt_status tlt_update_serve(tlt_gradient *here, const tlt_update_source *from, const void *task,
+                            size_t n, void **result, size_t *n_result, tlt_err *err) {
+  packed_task head;
+  *result = NULL;
+  if (n < sizeof head) return tlt_fail(err, TLT_EINTERNAL, "gradient task: got %zu bytes", n);
+  memcpy(&head, task, sizeof head);
+  const unsigned char *at = (const unsigned char *)task + sizeof head;
+  if (head.reference_bytes > n - sizeof head)
+    return tlt_fail(err, TLT_EINTERNAL, "gradient task: got %zu bytes", n);
+  tlt_group g = tlt_group_of(from->problems, from->shuffle, head.first, head.rollout);
+  tlt_status s = tlt_group_unpack(at + head.reference_bytes, n - sizeof head - head.reference_bytes,
+                                  &g, here->samples, err);
+  tlt_measured *measured = tlt_calloc((size_t)here->samples, sizeof *measured);
+  float *reference = head.reference_bytes ? tlt_malloc(head.reference_bytes) : NULL;
+  if (s == TLT_OK && (!measured || (head.reference_bytes && !reference)))
+    s = tlt_fail_nomem(err, "gradient task", head.reference_bytes);
+  if (s == TLT_OK && reference) memcpy(reference, at, head.reference_bytes);
+  double start = tlt_now();
+  if (s == TLT_OK) s = reference_of(here, &g, &reference, err);
+  double seconds = tlt_now() - start;
+  if (s == TLT_OK)
+    s = tlt_gradient_group(here, &g, head.known, head.entropy, reference, measured, err);
+  if (s == TLT_OK) s = pack_result(here, &g, reference, seconds, measured, result, n_result, err);
+  tlt_group_free(&g, here->samples);
+  tlt_free(measured);
+  tlt_free(reference);
   return s;
 }
 
-/* ---- reference ----------------------------------------------------------------------------------
+tlt_status tlt_update_receive(tlt_update *u, int i, const void *bytes, size_t n, tlt_err *err) {
+  packed_result head;
+  const unsigned char *at = bytes;
+  size_t n_measured = (size_t)u->groups->samples * sizeof(tlt_measured);
+  if (n < sizeof head + n_measured)
+    return tlt_fail(err, TLT_EINTERNAL, "gradient result: got %zu bytes", n);
+  memcpy(&head, at, sizeof head);
+  if (head.reference_bytes != n - sizeof head - n_measured)
+    return tlt_fail(err, TLT_EINTERNAL, "gradient result: got %zu bytes", n);
+  tlt_update_task *t = &u->task[i];
+  memcpy(t->measured, at + sizeof head, n_measured);
+  u->reference_seconds += head.reference_seconds;
+  if (head.reference_bytes && !t->reference) {
+    t->reference = tlt_malloc(head.reference_bytes);
+    if (!t->reference)
+      return tlt_fail_nomem(err, "reference log-probabilities", head.reference_bytes);
+    memcpy(t->reference, at + sizeof head + n_measured, head.reference_bytes);
+  }
+  task_done(u, i);
+  return TLT_OK;
+}
+
+/* ---- minibatches ------------------------------------------------------------------------------
  */
-
-static tlt_status reference_group(pass *p, int index, tlt_err *err) {
-  const tlt_group *g = &p->groups->group[index];
-  workspace *w = p->work;
-  int runs = cut(p, g);
-  tlt_status s = TLT_OK;
-  for (int r = 0; s == TLT_OK && r < runs; r++) {
-    tlt_micro m =
-        pack(w, g, w->first[r], w->first[r + 1], (float)p->job->config->rollout.temperature);
-    int64_t slot = (int64_t)index * p->groups->samples + w->first[r];
-    s = tlt_trainer_logprobs(p->job->reference, &m, p->reference + p->reference_at[slot], err);
-  }
-  return s;
-}
-
-static tlt_status reference_all(pass *p, tlt_err *err) {
-  const tlt_groups *g = p->groups;
-  int64_t total = 0;
-  for (int i = 0; i < g->n; i++)
-    for (int s = 0; s < g->samples; s++) {
-      p->reference_at[(int64_t)i * g->samples + s] = total;
-      total += g->group[i].answer[s].n_tokens;
-    }
-  p->reference = tlt_malloc((size_t)total * sizeof *p->reference + 1);
-  if (!p->reference) return tlt_fail_nomem(err, "reference log-probabilities", (size_t)total * 4);
-  tlt_status s = TLT_OK;
-  for (int i = 0; s == TLT_OK && i < g->n; i++)
-    if (in_update(&g->group[i])) s = reference_group(p, i, err);
-  return s;
-}
-
-/* ---- minibatches
- * ---------------------------------------------------------------------------------- */
 
 /* Sums over what had a gradient, for the result. */
 typedef struct totals {
@@ -219,13 +272,13 @@ typedef struct totals {
 } totals;
 
 /* Add the groups [from, to) in order; returns the unnormalised loss. */
-static double add_measured(const pass *p, int from, int to, bool first_pass, totals *t) {
+static double add_measured(const tlt_update *u, int from, int to, totals *t) {
   double loss = 0;
   for (int i = from; i < to; i++) {
-    const tlt_group *g = &p->groups->group[i];
-    if (!needs_gradient(p, g)) continue;
-    for (int s = 0; s < p->groups->samples; s++) {
-      const measured *m = &p->measured[(int64_t)i * p->groups->samples + s];
+    const tlt_group *g = &u->groups->group[i];
+    if (!needs_gradient(u, g)) continue;
+    for (int s = 0; s < u->groups->samples; s++) {
+      const tlt_measured *m = &u->task[i].measured[s];
       loss += m->sums.loss;
       t->kl += m->sums.kl;
       t->old_kl += m->sums.old_kl;
@@ -233,7 +286,7 @@ static double add_measured(const pass *p, int from, int to, bool first_pass, tot
       t->low += m->sums.low;
       t->high += m->sums.high;
       t->tokens += g->answer[s].n_tokens;
-      if (!first_pass) continue;
+      if (!u->first_pass) continue;
       t->entropy += m->entropy;
       t->entropy_tokens += g->answer[s].n_tokens;
     }
@@ -242,19 +295,19 @@ static double add_measured(const pass *p, int from, int to, bool first_pass, tot
 }
 
 /* Divisor of groups [from, to): tokens and samples of skipped groups count. */
-static float minibatch_scale(const pass *p, int from, int to) {
+static float minibatch_scale(const tlt_update *u, int from, int to) {
   int64_t tokens = 0, samples = 0;
   for (int i = from; i < to; i++) {
-    const tlt_group *g = &p->groups->group[i];
+    const tlt_group *g = &u->groups->group[i];
     if (!in_update(g)) continue;
-    samples += p->groups->samples;
-    for (int s = 0; s < p->groups->samples; s++) tokens += g->answer[s].n_tokens;
+    samples += u->groups->samples;
+    tokens += tlt_group_tokens(g, u->groups->samples);
   }
-  return tlt_loss_scale(p->loss.mean, tokens, samples, p->job->config->rollout.max_tokens);
+  return tlt_loss_scale(u->here.loss.mean, tokens, samples, u->job.config->rollout.max_tokens);
 }
 
-static tlt_status optimizer_step(const tlt_update_job *job, float scale, tlt_update_result *r,
-                                 tlt_err *err) {
+static tlt_status optimizer_step(tlt_update *u, float scale, tlt_update_result *r, tlt_err *err) {
+  const tlt_update_job *job = &u->job;
   const tlt_conf_optimizer *o = &job->config->optimizer;
   tlt_adamw how = {.lr = tlt_schedule((tlt_schedule_kind)o->schedule, (float)o->lr,
                                       (long)tlt_trainer_steps(job->trainer), (long)o->warmup,
@@ -265,7 +318,7 @@ static tlt_status optimizer_step(const tlt_update_job *job, float scale, tlt_upd
                    .weight_decay = (float)o->weight_decay,
                    .clip_norm = (float)o->clip_norm};
   tlt_step_result step;
-  tlt_status s = tlt_trainer_step(job->trainer, scale, &how, &step, err);
+  tlt_status s = job->step(job->context, scale, &how, &step, err);
   if (s != TLT_OK) return s;
   if (step.skipped)
     return tlt_fail(err, TLT_ENUMERIC,
@@ -273,7 +326,7 @@ static tlt_status optimizer_step(const tlt_update_job *job, float scale, tlt_upd
                     "weights are as before this step",
                     step.bad_param);
   r->lr = how.lr;
-  r->grad_norm += step.grad_norm;
+  r->grad_norm += (double)step.grad_norm;
   r->steps++;
   return TLT_OK;
 }
@@ -292,73 +345,69 @@ typedef struct work_done {
   int64_t groups, of, tokens;
 } work_done;
 
-static tlt_status minibatch(pass *p, int from, int to, bool first_pass, totals *t, work_done *done,
-                            tlt_update_result *r, tlt_err *err) {
-  tlt_status s = TLT_OK;
-  for (int i = from; s == TLT_OK && i < to; i++) {
-    const tlt_group *g = &p->groups->group[i];
-    if (needs_gradient(p, g)) {
-      s = accumulate_group(p, i, first_pass, err);
-      for (int k = 0; k < p->groups->samples; k++) {
-        done->tokens += g->answer[k].n_tokens;
-        r->forward_tokens += g->answer[k].n_tokens + g->n_prompt;
-      }
-      r->groups += first_pass;
-    }
-    if (g->replaced) continue;
-    done->groups++;
-    if (s == TLT_OK && p->job->progress)
-      p->job->progress(p->job->context, done->groups, done->of, done->tokens);
+/* Groups [from, to) of this pass that are not waiting or at work any more. */
+static void show(const tlt_update *u, int from, int to, const work_done *before) {
+  work_done now = *before;
+  for (int i = from; i < to; i++) {
+    const tlt_group *g = &u->groups->group[i];
+    tlt_task_state state = u->task[i].state;
+    if (g->replaced || state == TLT_TASK_WAITING || state == TLT_TASK_GIVEN) continue;
+    now.groups++;
+    if (state == TLT_TASK_DONE) now.tokens += tlt_group_tokens(g, u->groups->samples);
   }
-  if (s != TLT_OK) {
-    (void)tlt_trainer_clear(p->job->trainer, NULL);
-    return s;
-  }
-  float scale = minibatch_scale(p, from, to);
-  r->loss += add_measured(p, from, to, first_pass, t) * (double)scale;
-  return optimizer_step(p->job, scale, r, err);
+  if (u->job.progress) u->job.progress(u->job.context, now.groups, now.of, now.tokens);
 }
 
-static tlt_status passes(pass *p, totals *t, tlt_update_result *r, tlt_err *err) {
-  const tlt_conf_algorithm *a = &p->job->config->algorithm;
-  int64_t prompts = p->job->config->rollout.prompts, size = prompts / a->minibatches;
-  work_done done = {.of = a->updates * prompts};
+static tlt_status work_off(tlt_update *u, int from, int to, const work_done *before, tlt_err *err) {
   tlt_status s = TLT_OK;
-  for (int64_t u = 0; s == TLT_OK && u < a->updates; u++)
-    for (int64_t m = 0; s == TLT_OK && m < a->minibatches; m++) {
-      p->known = r->steps == 0;
-      s = minibatch(p, kept_position(p->groups, m * size), kept_position(p->groups, (m + 1) * size),
-                    u == 0, t, &done, r, err);
-    }
+  show(u, from, to, before);
+  while (s == TLT_OK && u->waiting + u->given > 0) {
+    if (u->job.work) s = u->job.work(u->job.context, err);
+    else s = tlt_update_do(u, tlt_update_take(u), err);
+    show(u, from, to, before);
+  }
   return s;
 }
 
-/* ---- the phase ------------------------------------------------------------------------------ */
-
-static void workspace_free(workspace *w) {
-  tlt_free(w->tokens);
-  tlt_free(w->cu);
-  tlt_free(w->old);
-  *w = (workspace){0};
+static tlt_status minibatch(tlt_update *u, int from, int to, totals *t, work_done *done,
+                            tlt_update_result *r, tlt_err *err) {
+  work_done after = *done;
+  for (int i = from; i < to; i++) {
+    const tlt_group *g = &u->groups->group[i];
+    tlt_update_task *task = &u->task[i];
+    after.groups += !g->replaced;
+    if (!needs_gradient(u, g)) continue;
+    int64_t tokens = tlt_group_tokens(g, u->groups->samples);
+    int64_t forward = tokens + (int64_t)u->groups->samples * g->n_prompt;
+    after.tokens += tokens;
+    r->forward_tokens += forward;
+    r->groups += u->first_pass;
+    if (task->early) r->early_tokens += forward;
+    else make_waiting(u, i);
+    task->early = false;
+  }
+  tlt_status s = work_off(u, from, to, done, err);
+  *done = after;
+  if (s != TLT_OK) return s;
+  for (int i = from; i < to; i++) u->task[i].state = TLT_TASK_NONE;
+  float scale = minibatch_scale(u, from, to);
+  r->loss += add_measured(u, from, to, t) * (double)scale;
+  return optimizer_step(u, scale, r, err);
 }
 
-static tlt_status workspace_make(const tlt_groups *g, workspace *w, tlt_err *err) {
-  size_t most = 1, samples = (size_t)g->samples;
-  for (int i = 0; i < g->n; i++) {
-    size_t tokens = 0;
-    for (int s = 0; s < g->samples; s++)
-      tokens += (size_t)(g->group[i].n_prompt + g->group[i].answer[s].n_tokens);
-    if (tokens > most) most = tokens;
-  }
-  w->tokens = tlt_malloc(most * sizeof *w->tokens);
-  w->cu = tlt_calloc(4 * samples + 2, sizeof *w->cu);
-  w->old = tlt_malloc(2 * most * sizeof *w->old);
-  if (!w->tokens || !w->cu || !w->old) return tlt_fail_nomem(err, "update buffers", most * 12);
-  w->prompt = w->cu + samples + 1;
-  w->length = w->prompt + samples;
-  w->first = w->length + samples;
-  w->entropy = w->old + most;
-  return TLT_OK;
+static tlt_status passes(tlt_update *u, totals *t, tlt_update_result *r, tlt_err *err) {
+  const tlt_conf_algorithm *a = &u->job.config->algorithm;
+  int64_t prompts = u->job.config->rollout.prompts, size = prompts / a->minibatches;
+  work_done done = {.of = a->updates * prompts};
+  tlt_status s = TLT_OK;
+  for (int64_t pass = 0; s == TLT_OK && pass < a->updates; pass++)
+    for (int64_t m = 0; s == TLT_OK && m < a->minibatches; m++) {
+      u->known = r->steps == 0;
+      u->first_pass = pass == 0;
+      s = minibatch(u, kept_position(u->groups, m * size), kept_position(u->groups, (m + 1) * size),
+                    t, &done, r, err);
+    }
+  return s;
 }
 
 static double share(double sum, int64_t n) {
@@ -379,36 +428,14 @@ static void conclude(const totals *t, tlt_update_result *r) {
   r->tokens = t->tokens;
 }
 
-tlt_status tlt_update_run(const tlt_update_job *job, tlt_groups *groups, tlt_update_result *result,
-                          tlt_err *err) {
-  const tlt_conf_algorithm *a = &job->config->algorithm;
+tlt_status tlt_update_run(tlt_update *u, tlt_update_result *result, tlt_err *err) {
   double from = tlt_now();
-  *result = (tlt_update_result){0};
-  size_t slots = (size_t)groups->n * (size_t)groups->samples;
-  workspace work = {0};
   totals t = {0};
-  pass p = {.job = job,
-            .groups = groups,
-            .work = &work,
-            .loss = {.algorithm = (tlt_algorithm)a->name,
-                     .mean = (tlt_loss_mean)a->loss,
-                     .clip_low = (float)a->clip_low,
-                     .clip_high = (float)a->clip_high,
-                     .kl = (float)a->kl,
-                     .kl_kind = (tlt_kl_kind)a->kl_estimator}};
-  p.measured = tlt_calloc(slots, sizeof *p.measured);
-  p.reference_at = tlt_calloc(slots, sizeof *p.reference_at);
-  tlt_status s = workspace_make(groups, &work, err);
-  if (s == TLT_OK && (!p.measured || !p.reference_at))
-    s = tlt_fail_nomem(err, "update", slots * sizeof *p.measured);
-  if (s == TLT_OK && job->reference) s = reference_all(&p, err);
-  result->reference_seconds = tlt_now() - from;
-  if (s == TLT_OK) s = passes(&p, &t, result, err);
+  *result = (tlt_update_result){0};
+  tlt_groups_advantages(u->groups, u->job.config);
+  tlt_status s = passes(u, &t, result, err);
   conclude(&t, result);
+  result->reference_seconds = u->reference_seconds;
   result->seconds = tlt_now() - from;
-  workspace_free(&work);
-  tlt_free(p.measured);
-  tlt_free(p.reference_at);
-  tlt_free(p.reference);
   return s;
 }

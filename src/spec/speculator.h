@@ -84,6 +84,7 @@ tlt_status tlt_spec_add(tlt_spec *s, const tlt_source *source, tlt_edge_source a
 
 void tlt_spec_stats_get(const tlt_spec *s, tlt_spec_stats *out);
 void tlt_spec_stats_reset(tlt_spec *s);
+void tlt_spec_stats_add(tlt_spec_stats *to, const tlt_spec_stats *from);
 const char *tlt_edge_source_name(tlt_edge_source source);
 
 /* Totals over depths. */

@@ -62,3 +62,30 @@ int64_t tlt_spec_total(const int64_t by[TLT_EDGE_SOURCES][TLT_SPEC_DEPTHS]) {
 double tlt_spec_accept_length(const tlt_spec_stats *s) {
   return s->sequence_steps ? (double)s->tokens / (double)s->sequence_steps : 1;
 }
+
+static void add_counts(int64_t *to, const int64_t *from, size_t n) {
+  for (size_t i = 0; i < n; i++) to[i] += from[i];
+}
+
+void tlt_spec_stats_add(tlt_spec_stats *to, const tlt_spec_stats *from) {
+  enum { EDGES = TLT_EDGE_SOURCES * TLT_SPEC_DEPTHS };
+  to->steps += from->steps;
+  to->sequence_steps += from->sequence_steps;
+  to->tokens += from->tokens;
+  to->drafted_steps += from->drafted_steps;
+  to->drafted_step_tokens += from->drafted_step_tokens;
+  to->planned_steps += from->planned_steps;
+  add_counts(to->drafted[0], from->drafted[0], EDGES);
+  add_counts(to->tried[0], from->tried[0], EDGES);
+  add_counts(to->accepted[0], from->accepted[0], EDGES);
+  add_counts(to->plan_nodes, from->plan_nodes, TLT_DRAFT_MAX + 1);
+  add_counts(to->bin_tried, from->bin_tried, 10);
+  add_counts(to->bin_accepted, from->bin_accepted, 10);
+  for (int i = 0; i < 10; i++) to->bin_expected[i] += from->bin_expected[i];
+  for (int i = 0; i < TLT_SOURCES; i++) to->draft_seconds[i] += from->draft_seconds[i];
+  to->expected += from->expected;
+  to->brier += from->brier;
+  to->plan_seconds += from->plan_seconds;
+  to->observe_seconds += from->observe_seconds;
+  to->verify_seconds += from->verify_seconds;
+}

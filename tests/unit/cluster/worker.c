@@ -58,7 +58,7 @@ static void send_round(int i) {
   }
 }
 
-static void take(const tlt_message *m, int seen[]) {
+static void take(const tlt_mail *m, int seen[]) {
   static unsigned char expected[5 << 20];
   int i = seen[m->from]++;
   CHECK(m->tag == i % 7);
@@ -74,7 +74,7 @@ static void test_messages(void) {
   for (int i = 0; i < ROUNDS / 3; i++) send_round(i);
   for (int i = ROUNDS / 3; total < ROUNDS * size;) {
     if (i < ROUNDS) send_round(i++);
-    tlt_message m;
+    tlt_mail m;
     bool got = true;
     while (got) {
       OK(tlt_cluster_receive(c, &m, &got, &err));
@@ -95,7 +95,7 @@ static void test_large(void) {
   double start = tlt_now();
   OK(tlt_cluster_send(c, (rank + 1) % size, 3, p, bytes, &err));
   OK(tlt_cluster_barrier(c, &err));
-  tlt_message m;
+  tlt_mail m;
   bool got = false;
   while (!got) {
     OK(tlt_cluster_wait(c, 60, &err));
@@ -230,7 +230,7 @@ static void test_waiting(void) {
     if (place == 0 && rank == 0)
       for (int r = 1; r < size; r++) OK(tlt_cluster_send(c, r, 1, NULL, 0, &err));
     if (place == 0 && rank > 0) {
-      tlt_message m;
+      tlt_mail m;
       bool got;
       OK(tlt_cluster_wait(c, 10, &err));
       OK(tlt_cluster_receive(c, &m, &got, &err));

@@ -1,0 +1,11 @@
+#include "rl/idle.h"
+
+bool tlt_idle_draft(const tlt_idle *i, bool (*look)(void *context), void *context) {
+  if (!i->micro_step) return false;
+  tlt_work before = tlt_account_enter(i->account, TLT_WORK_DRAFTER);
+  tlt_pool_set_pause(i->pool, look, context);
+  bool did = i->micro_step(i->context);
+  tlt_pool_set_pause(i->pool, NULL, NULL);
+  tlt_account_enter(i->account, before);
+  return did;
+}

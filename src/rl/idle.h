@@ -1,0 +1,31 @@
+/* What a worker does while it has nothing to decode: gradients of complete groups, and micro-steps
+ * of the drafter (design section 8).
+ *
+ * Both run as they would run anywhere, with the pool's pause hook set (base/pool.h): every few
+ * milliseconds somebody looks at messages and, if new groups have come, decodes them first, in the
+ * middle of the gradient, which goes on afterwards. A gradient is never dropped; a micro-step of
+ * the drafter is, as soon as there is anything else to do. */
+#ifndef TLT_RL_IDLE_H
+#define TLT_RL_IDLE_H
+
+#include <stdbool.h>
+
+#include "base/pool.h"
+#include "events/spans.h"
+
+typedef struct tlt_idle {
+  tlt_pool *pool;
+  tlt_account *account; /* NULL: none is kept */
+  bool gradients;       /* take gradients while the rollout runs */
+  bool drafter_first;   /* order of the two */
+  /* One micro-step of the drafter; false: there is nothing to train on, or it is not worth it.
+   * NULL: the drafter is not trained. */
+  bool (*micro_step)(void *context);
+  void *context;
+} tlt_idle;
+
+/* Bring the drafter forward by one micro-step, in pauses of which look(context) is asked whether
+ * there is still nothing better to do. false: nothing was to be done. */
+bool tlt_idle_draft(const tlt_idle *i, bool (*look)(void *context), void *context);
+
+#endif
