@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "rl/rewards.h"
 #include "rl/rollout_log.h"
 #include "rl/step_metrics.h"
 #include "rl/worker_metrics.h"

@@ -1,8 +1,9 @@
 /* Reinforcement learning from a configuration file to a final model: what `tlt train` runs.
  *
  * One call at a time. Where several processes were started together (cluster/cluster.h) each calls
- * it with the same arguments: the first leads the run, the others follow it. Never prints: messages go to base/log.h, progress to the
- * hooks, results to the run directory (rundir.h) and the summary. */
+ * it with the same arguments: the first leads the run, the others follow it. Never prints: messages
+ * go to base/log.h, progress to the hooks, results to the run directory (rundir.h) and the summary.
+ */
 #ifndef TLT_RL_TRAIN_H
 #define TLT_RL_TRAIN_H
 
@@ -26,7 +27,7 @@ typedef enum tlt_resume {
 tlt_status tlt_resume_find(const char *name, tlt_resume *out, tlt_err *err);
 
 typedef struct tlt_train_options {
-  const char *program; /* version and commit: workers must have the same */
+  const char *program;     /* version and commit: workers must have the same */
   const char *config;      /* YAML file */
   const char *run;         /* run directory; NULL: runs/<name of config without extension> */
   const char *const *sets; /* "a.b=c", applied over the file in order */
@@ -82,7 +83,7 @@ typedef struct tlt_share {
 
 /* For the closing table. Valid after TLT_OK and TLT_ESTOPPED. Seconds are of this process. */
 typedef struct tlt_train_summary {
-  bool follower;                               /* a worker that was led: nothing to tell */
+  bool follower; /* a worker that was led: nothing to tell */
   int workers;
   bool already_complete;                       /* nothing was left to do */
   int64_t steps_done, steps_total, steps_here; /* all, configured, by this process */

@@ -13,9 +13,6 @@
 
 #include "rl/gradient.h"
 
-/* Rewards (score and length penalty) and advantages of all groups; masked ones get 0. */
-void tlt_groups_advantages(tlt_groups *g, const tlt_train_config *c);
-
 /* Sums of doubles run in (rollout index, sample, position) order. Ratios and clip shares are over
  * all tokens of all passes that had a gradient; entropy over those of the first pass; NAN: none. */
 typedef struct tlt_update_result {

@@ -43,6 +43,10 @@ int tlt_engine_room(const tlt_engine *e) {
 void tlt_engine_clear(tlt_engine *e) {
   e->n = 0;
 }
+void tlt_engine_stats_get(const tlt_engine *e, tlt_engine_stats *out) {
+  (void)e;
+  *out = (tlt_engine_stats){0};
+}
 
 tlt_status tlt_engine_submit(tlt_engine *e, const tlt_request *r, tlt_err *err) {
   (void)err;
@@ -116,6 +120,32 @@ tlt_status tlt_reward_poll(tlt_reward *r, double timeout_s, tlt_reward_result *r
   return TLT_OK;
 }
 
+/* No gradients here. */
+void tlt_update_offer(tlt_update *u, int i) {
+  (void)u, (void)i;
+}
+int tlt_update_take(tlt_update *u) {
+  (void)u;
+  return -1;
+}
+tlt_status tlt_update_do(tlt_update *u, int i, tlt_err *err) {
+  (void)u, (void)i, (void)err;
+  return TLT_OK;
+}
+tlt_status tlt_update_pack(const tlt_update *u, int i, void **bytes, size_t *n, tlt_err *err) {
+  (void)u, (void)i, (void)bytes, (void)n, (void)err;
+  return TLT_OK;
+}
+tlt_status tlt_update_receive(tlt_update *u, int i, const void *bytes, size_t n, tlt_err *err) {
+  (void)u, (void)i, (void)bytes, (void)n, (void)err;
+  return TLT_OK;
+}
+tlt_status tlt_trainer_step(tlt_trainer *t, float scale, const tlt_adamw *how,
+                            tlt_step_result *result, tlt_err *err) {
+  (void)t, (void)scale, (void)how, (void)result, (void)err;
+  return TLT_OK;
+}
+
 /* ---- tests ------------------------------------------------------------------------------------
  */
 
@@ -165,18 +195,19 @@ static tlt_groups run(fixture *f, uint32_t seed, int prompts, int max_gen, uint3
   tlt_groups groups;
   tlt_rollout_stats stats;
   tlt_err err = {0};
-  tlt_rollout_job job = {.engine = &engine,
-                         .reward = &reward,
-                         .problems = &f->set,
-                         .shuffle = f->shuffle,
-                         .first = first,
+  tlt_rollout_job job = {.decode = {.engine = &engine,
+                                    .reward = &reward,
+                                    .problems = &f->set,
+                                    .shuffle = f->shuffle,
+                                    .first = first,
+                                    .samples = SAMPLES,
+                                    .max_tokens = 8,
+                                    .temperature = 1,
+                                    .top_p = 1},
                          .prompts = prompts,
-                         .samples = SAMPLES,
-                         .max_gen = max_gen,
-                         .max_tokens = 8,
-                         .temperature = 1,
-                         .top_p = 1};
+                         .max_gen = max_gen};
   order = tlt_stream_open(seed, TLT_PURPOSE_TASK, 0, 0, 0);
+  assert_int_equal(tlt_groups_make(SAMPLES, prompts * max_gen, &groups, &err), TLT_OK);
   assert_int_equal(tlt_rollout_run(&job, &groups, &stats, &err), TLT_OK);
   assert_int_equal(engine.n, 0);
   assert_int_equal(reward.n, 0);
