@@ -10,9 +10,9 @@
  *   HAND     decode this group                GROUP    a group is complete
  *   TASK     gradient of this group           RESULT   what a task measured
  *   END      the rollout is over              PROGRESS answers and tokens so far
- *   CANCEL   drop it                          ENDED    sums of the rollout, answer to END and CANCEL
- *   STEP     optimizer step                   FREE     nothing to decode: a task would be welcome
- *   PUBLISH  new drafter                      ACCOUNT  seconds and spans, answer to REPORT
+ *   CANCEL   drop it                          ENDED    sums of the rollout, answer to END and
+ * CANCEL STEP     optimizer step                   FREE     nothing to decode: a task would be
+ * welcome PUBLISH  new drafter                      ACCOUNT  seconds and spans, answer to REPORT
  *   REPORT   the step is over                 FAILED   status and text; nothing follows
  *   STOP     the run is over
  *
@@ -47,9 +47,14 @@ typedef enum tlt_tag {
 } tlt_tag;
 
 typedef struct tlt_msg_rollout {
+  int64_t step;   /* RL step */
   uint32_t first; /* rollout index */
   int32_t evaluation;
 } tlt_msg_rollout;
+
+typedef struct tlt_msg_publish {
+  double seconds; /* of the last step */
+} tlt_msg_publish;
 
 typedef struct tlt_msg_step {
   float scale;
@@ -86,7 +91,7 @@ typedef struct tlt_crew {
   int size;
   tlt_crew_worker *worker; /* [size]; 0 is the leader itself */
   /* where messages of the running phase go */
-  tlt_update *update; /* NULL: no tasks */
+  tlt_update *update;   /* NULL: no tasks */
   tlt_account *account; /* [size], owned: of the step that was reported last */
   tlt_status (*group)(void *context, int from, const void *bytes, size_t n, tlt_err *err);
   void *context;
@@ -111,8 +116,8 @@ tlt_status tlt_crew_begin(tlt_crew *c, const tlt_msg_rollout *what, tlt_err *err
 /* END or CANCEL to all, then serve until every worker has answered. */
 tlt_status tlt_crew_end(tlt_crew *c, tlt_tag tag, tlt_err *err);
 
-/* The accounts of all workers of the step that is over: own and those of the others, which begin new
- * ones. */
+/* The accounts of all workers of the step that is over: own and those of the others, which begin
+ * new ones. */
 tlt_status tlt_crew_report(tlt_crew *c, const tlt_account *own, tlt_err *err);
 
 /* Answers, tokens and prompt tokens of the other workers so far. */

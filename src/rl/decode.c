@@ -87,6 +87,7 @@ static void answer_done(void *context, const tlt_sample *sample) {
   tlt_group *g = &d->open[i];
   tlt_answer *a = &g->answer[sample->sample];
   uint64_t id = (uint64_t)g->rollout * (uint64_t)d->job.samples + sample->sample;
+  if (d->job.answered) d->job.answered(d->job.answered_context, sample);
   d->status = keep(d, a, sample);
   if (d->status == TLT_OK)
     d->status = tlt_reward_submit(d->job.reward, id, g->problem, a->text, a->n_text, d->err);

@@ -17,6 +17,9 @@ typedef struct tlt_decode_job {
   float temperature, top_p, min_p;
   int top_k;
   bool keep_text;
+  /* Each finished sample, as the engine hands it over. May be NULL. */
+  void (*answered)(void *context, const tlt_sample *sample);
+  void *answered_context;
 } tlt_decode_job;
 
 /* Groups of one worker, from being handed out to being complete. One owner thread. */

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "rl/crew.h"
 
-#define WAIT_S 0.05      /* for messages, with nothing to do */
+#define WAIT_S 0.05        /* for messages, with nothing to do */
 #define SCORE_WAIT_S 0.005 /* for scores, with messages to look at */
 #define TELL_EVERY_S 0.2
 
@@ -23,6 +23,7 @@ typedef struct follower {
   bool at_work;    /* inside a task */
   tlt_tag command; /* STEP, PUBLISH or STOP that waits; HAND: none */
   tlt_msg_step step;
+  tlt_msg_publish publish;
   double told;
   tlt_err *err;
   tlt_status status; /* first failure inside a pause */
@@ -53,7 +54,7 @@ static tlt_status begin_rollout(follower *f, const tlt_mail *m, tlt_err *err) {
   f->rolling = true;
   f->evaluation = what.evaluation;
   f->wanted = f->freed = false;
-  tlt_session_before_rollout(f->session, what.evaluation);
+  tlt_session_before_rollout(f->session, what.evaluation, what.step, what.first);
   tlt_decode_job job = tlt_session_decode_job(f->session, what.evaluation, what.first);
   f->decode = (tlt_decode){.complete = group_complete, .context = f};
   return tlt_decode_begin(&f->decode, &job, tlt_session_groups_most(f->session, what.evaluation),
@@ -66,6 +67,7 @@ static tlt_status end_rollout(follower *f, tlt_err *err) {
   if (f->session->spec) tlt_spec_stats_get(f->session->spec, &sums.spec);
   f->rolling = false;
   tlt_decode_end(&f->decode);
+  if (!f->evaluation) tlt_session_after_rollout(f->session);
   return send(f, TLT_TAG_ENDED, &sums, sizeof sums, err);
 }
 
@@ -112,6 +114,9 @@ static tlt_status take(follower *f, const tlt_mail *m, tlt_err *err) {
       f->command = TLT_TAG_STEP;
       return TLT_OK;
     case TLT_TAG_PUBLISH:
+      if (m->bytes == sizeof f->publish) memcpy(&f->publish, m->data, sizeof f->publish);
+      f->command = TLT_TAG_PUBLISH;
+      return TLT_OK;
     case TLT_TAG_STOP: f->command = (tlt_tag)m->tag; return TLT_OK;
     default: return tlt_fail(err, TLT_EINTERNAL, "got message %d", m->tag);
   }
@@ -195,7 +200,7 @@ static tlt_status do_task(follower *f) {
 
 static tlt_status wait(follower *f) {
   bool scoring = f->rolling && tlt_decode_scoring(&f->decode);
-  tlt_account_enter(account(f), scoring     ? TLT_WORK_REWARD
+  tlt_account_enter(account(f), scoring      ? TLT_WORK_REWARD
                                 : f->rolling ? TLT_WORK_IDLE
                                              : TLT_WORK_WAITING);
   if (scoring) return tlt_decode_step(&f->decode, SCORE_WAIT_S, f->err);
@@ -220,7 +225,8 @@ static tlt_status follow_command(follower *f) {
   tlt_tag command = f->command;
   tlt_step_result result;
   f->command = TLT_TAG_HAND;
-  if (command == TLT_TAG_PUBLISH) return TLT_OK;
+  if (command == TLT_TAG_PUBLISH)
+    return tlt_session_publish(f->session, f->publish.seconds, f->err);
   tlt_account_enter(account(f), TLT_WORK_UPDATE);
   return tlt_trainer_step(f->session->trainer, f->step.scale, &f->step.how, &result, f->err);
 }
@@ -253,11 +259,12 @@ static void fail(follower *f, tlt_status s) {
 }
 
 tlt_status tlt_follow(tlt_session *session, int64_t step, tlt_err *err) {
-  follower f = {.session = session, .cluster = session->cluster, .command = TLT_TAG_HAND, .err = err};
+  follower f = {
+      .session = session, .cluster = session->cluster, .command = TLT_TAG_HAND, .err = err};
   tlt_account_begin(&session->account, step + 1, tlt_cluster_rank(session->cluster),
                     TLT_WORK_WAITING);
-  tlt_status s = tlt_gradient_open(&f.gradient, session->config, session->trainer,
-                                   session->reference, err);
+  tlt_status s =
+      tlt_gradient_open(&f.gradient, session->config, session->trainer, session->reference, err);
   if (s == TLT_OK) s = run(&f);
   if (s != TLT_OK) fail(&f, s);
   tlt_decode_end(&f.decode);

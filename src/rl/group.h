@@ -56,13 +56,13 @@ void tlt_groups_sha256(const tlt_groups *g, char hex[65]);
 /* ---- between workers --------------------------------------------------------------------------
  */
 
-/* One group as bytes: answers, scores and advantages, text only with `text`. Little-endian, the same
- * program at both ends. *bytes is the caller's to free. TLT_ENOMEM. */
+/* One group as bytes: answers, scores and advantages, text only with `text`. Little-endian, the
+ * same program at both ends. *bytes is the caller's to free. TLT_ENOMEM. */
 tlt_status tlt_group_pack(const tlt_group *g, int samples, bool text, void **bytes, size_t *n,
                           tlt_err *err);
 
-/* The reverse: fills everything of a group that tlt_group_of left open. TLT_EINTERNAL when the bytes
- * are no group of this index and number of samples. */
+/* The reverse: fills everything of a group that tlt_group_of left open. TLT_EINTERNAL when the
+ * bytes are no group of this index and number of samples. */
 tlt_status tlt_group_unpack(const void *bytes, size_t n, tlt_group *g, int samples, tlt_err *err);
 
 #endif

@@ -96,6 +96,7 @@ static tlt_rollout_job rollout_job(tlt_loop *l, bool evaluation) {
       .decode = tlt_session_decode_job(s, evaluation, (uint32_t)l->state->rollout),
       .crew = l->crew,
       .idle = &s->idle,
+      .step = evaluation ? l->state->step : l->at_work,
       .prompts = (int)c->rollout.prompts,
       .max_gen = (int)c->algorithm.max_gen,
       .progress = on_work,
@@ -122,9 +123,10 @@ static tlt_status run_rollout(tlt_loop *l, step_record *r, tlt_err *err) {
                         &r->groups, err);
   if (s == TLT_OK) s = begin_update(l, r, err);
   if (s != TLT_OK) return s;
-  tlt_session_before_rollout(l->session, false);
+  tlt_session_before_rollout(l->session, false, l->at_work, job.decode.first);
   if (l->session->idle.gradients) job.update = &r->work;
   s = tlt_rollout_run(&job, &r->groups, &r->rollout, err);
+  tlt_session_after_rollout(l->session);
   if (s != TLT_OK) return s;
   if (l->session->spec) tlt_spec_stats_get(l->session->spec, &r->spec);
   for (int w = 1; w < l->crew->size; w++)
@@ -211,6 +213,14 @@ static tlt_status run_update(tlt_loop *l, step_record *r, tlt_err *err) {
   return s;
 }
 
+/* The drafter that the next rollouts draft with. */
+static tlt_status publish(tlt_loop *l, tlt_err *err) {
+  tlt_msg_publish m = {l->last_step};
+  if (!tlt_drafting_wanted(l->session->config)) return TLT_OK;
+  tlt_status s = tlt_crew_tell(l->crew, TLT_TAG_PUBLISH, &m, sizeof m, err);
+  return s == TLT_OK ? tlt_session_publish(l->session, l->last_step, err) : s;
+}
+
 /* ---- evaluation ---------------------------------------------------------------------------------
  */
 
@@ -233,7 +243,7 @@ static tlt_status run_eval(tlt_loop *l, step_record *r, tlt_err *err) {
   begin_phase(l, TLT_PHASE_EVAL);
   tlt_rollout_job job = rollout_job(l, true);
   if (l->state->step == 0 && l->stop) job.cancel = &l->stop->stop; /* nothing is lost by that */
-  tlt_session_before_rollout(l->session, true);
+  tlt_session_before_rollout(l->session, true, l->state->step, 0);
   tlt_status s = tlt_evaluate(&job, NULL, &r->eval, err);
   if (s != TLT_OK) return s;
   r->evaluated = true;
@@ -400,6 +410,7 @@ static tlt_status step(tlt_loop *l, tlt_err *err) {
   l->at_work = l->state->step + 1;
   tlt_status s = run_rollout(l, &r, err);
   if (s == TLT_OK) s = run_update(l, &r, err);
+  if (s == TLT_OK) s = publish(l, err);
   if (s == TLT_ENUMERIC) {
     if (l->phase == TLT_PHASE_UPDATE) dump_failed(l, &r);
     s = tlt_fail_prefix(err, "step %lld", (long long)l->at_work);

@@ -19,7 +19,7 @@ typedef struct tlt_loop {
   /* private to loop.c */
   double started, phase_started, shown, beat, last_save, last_step;
   tlt_phase phase;
-  int64_t at_work; /* step, 1-based */
+  int64_t at_work;            /* step, 1-based */
   struct step_record *record; /* of the step at work */
   tlt_status looked;          /* first failure in the pauses of a gradient */
   tlt_err *err;

@@ -35,8 +35,7 @@ tlt_status tlt_groups_make(int samples, int room, tlt_groups *out, tlt_err *err)
  * does not depend on when that became known. */
 static bool may_hand_out(const phase *p) {
   int dull = p->job->max_gen > 1 ? p->dull : 0;
-  return p->groups->n < p->job->max_gen * p->job->prompts &&
-         p->groups->n - dull < p->job->prompts;
+  return p->groups->n < p->job->max_gen * p->job->prompts && p->groups->n - dull < p->job->prompts;
 }
 
 static bool is_over(const phase *p) {
@@ -84,7 +83,8 @@ static tlt_status hand_out_more(phase *p, tlt_err *err) {
   return s;
 }
 
-/* ---- complete groups -------------------------------------------------------------------------- */
+/* ---- complete groups --------------------------------------------------------------------------
+ */
 
 static void keep_complete(phase *p, int from, int i) {
   tlt_group *g = &p->groups->group[i];
@@ -194,7 +194,8 @@ static tlt_status wait(phase *p) {
   tlt_account_enter(account(p), scoring ? TLT_WORK_REWARD : TLT_WORK_IDLE);
   if (!scoring) return tlt_crew_wait(p->crew, SHORT_WAIT_S, p->err);
   double from = tlt_now();
-  tlt_status s = tlt_decode_step(&p->decode, p->crew->size > 1 ? SHORT_WAIT_S : REWARD_WAIT_S, p->err);
+  tlt_status s =
+      tlt_decode_step(&p->decode, p->crew->size > 1 ? SHORT_WAIT_S : REWARD_WAIT_S, p->err);
   p->stats->reward_seconds += tlt_now() - from;
   return s;
 }
@@ -228,7 +229,7 @@ static tlt_status run(phase *p) {
 
 static tlt_status begin(phase *p) {
   const tlt_rollout_job *job = p->job;
-  tlt_msg_rollout what = {job->decode.first, job->evaluation};
+  tlt_msg_rollout what = {job->step, job->decode.first, job->evaluation};
   p->decode = (tlt_decode){.complete = own_complete, .context = p};
   p->quota = quota_of(p);
   tlt_status s = tlt_decode_begin(&p->decode, &job->decode, p->groups->room, p->err);

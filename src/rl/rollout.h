@@ -1,8 +1,8 @@
 /* The rollout phase as its leader runs it: hand out prompts, sample groups of answers, score them
  * while others decode.
  *
- * Which problem a rollout index means, every token, score and the set of groups at the end depend on
- * the index alone, never on the order in which answers finish or on who sampled them.
+ * Which problem a rollout index means, every token, score and the set of groups at the end depend
+ * on the index alone, never on the order in which answers finish or on who sampled them.
  *
  * Refill (max_gen > 1): when a group turns out constant in its score, the next index is handed out
  * at once, with never more than `prompts` good or open groups and at most max_gen * prompts
@@ -22,14 +22,12 @@ typedef struct tlt_rollout_job {
   const tlt_idle *idle; /* NULL: waits, where it is idle */
   tlt_update *update; /* begun with the same groups: gradients while the rollout runs; NULL: none */
   bool evaluation;    /* of the held-back problems: nothing else is done meanwhile */
+  int64_t step;       /* RL step */
   int prompts, max_gen;
   /* Called after every engine step and while waiting: answers finished, expected so far, tokens
    * generated. May be NULL. */
   void (*progress)(void *context, int64_t done, int64_t total, int64_t tokens);
   void *context;
-  /* Each finished sample, as the engine hands it over. May be NULL. */
-  void (*answered)(void *context, const tlt_sample *sample);
-  void *answered_context;
   const volatile sig_atomic_t *cancel; /* nonzero: give up with TLT_ESTOPPED; NULL: never */
 } tlt_rollout_job;
 

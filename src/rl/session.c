@@ -104,9 +104,8 @@ static tlt_status open_problems(tlt_session *s, tlt_err *err) {
 
 tlt_status tlt_session_load(tlt_session *s, const char *numerics, int threads, tlt_err *err) {
   const tlt_train_config *c = s->config;
-  tlt_model_options o = {.numerics = numerics ? numerics : c->common.numerics,
-                         .threads = threads,
-                         .team = team_of(s)};
+  tlt_model_options o = {
+      .numerics = numerics ? numerics : c->common.numerics, .threads = threads, .team = team_of(s)};
   tlt_status status = tlt_model_open(c->common.model, &o, &s->model, err);
   if (status == TLT_OK && tlt_tokenizer_vocab(s->tokenizer) > s->model->weights->config.vocab)
     status = tlt_fail(err, TLT_EDATA,
@@ -159,7 +158,8 @@ static int64_t groups_of(const tlt_session *s, bool evaluation) {
   return evaluation ? (int64_t)s->held_back.n : s->config->rollout.prompts;
 }
 
-/* Sequences that a worker decodes at once: its share of the groups, where that is less than asked. */
+/* Sequences that a worker decodes at once: its share of the groups, where that is less than asked.
+ */
 static int64_t share_rows(const tlt_session *s, bool evaluation) {
   const tlt_train_config *c = s->config;
   int workers = s->cluster ? tlt_cluster_size(s->cluster) : 1;
@@ -210,7 +210,7 @@ static void announce(const tlt_session *s, const tlt_trainer_options *t,
   if (hooks->memory) hooks->memory(hooks->context, &memory);
 }
 
-tlt_status tlt_session_allocate(tlt_session *s, const tlt_train_hooks *hooks, tlt_err *err) {
+static tlt_status allocate(tlt_session *s, const tlt_train_hooks *hooks, tlt_err *err) {
   const tlt_model *m = s->model;
   tlt_trainer_options t = trainer_options(s), frozen = t;
   tlt_engine_options e = engine_options(s);
@@ -226,7 +226,6 @@ tlt_status tlt_session_allocate(tlt_session *s, const tlt_train_hooks *hooks, tl
       status = tlt_trainer_create(s->reference_weights, m->kernels, m->pool, &frozen, &s->reference,
                                   err);
   }
-  s->idle = (tlt_idle){.pool = m->pool, .account = &s->account, .gradients = true};
   if (status == TLT_OK) status = tlt_engine_create(s->model, s->tokenizer, &e, &s->engine, err);
   if (status != TLT_OK || d.draft == TLT_DRAFT_OFF) return status;
   status = tlt_spec_create(s->model, &d, &s->spec, err);
@@ -234,6 +233,27 @@ tlt_status tlt_session_allocate(tlt_session *s, const tlt_train_hooks *hooks, tl
   if (status != TLT_OK || !tlt_drafting_wanted(s->config)) return status;
   tlt_drafting_options train = drafting_options(s, &t);
   return tlt_drafting_open(&train, &s->drafting, err);
+}
+
+static bool micro_step(void *context) {
+  return tlt_drafting_piece(context) != TLT_PIECE_NOTHING;
+}
+
+/* Gradients are left for the update where the order does not name them. */
+static tlt_idle idle_work(tlt_session *s) {
+  const tlt_conf_drafter *c = &s->config->drafter;
+  return (tlt_idle){.pool = s->model->pool,
+                    .account = &s->account,
+                    .gradients = true,
+                    .drafter_first = c->idle_order[0] == TLT_IDLE_DRAFTER,
+                    .micro_step = s->drafting ? micro_step : NULL,
+                    .context = s->drafting};
+}
+
+tlt_status tlt_session_allocate(tlt_session *s, const tlt_train_hooks *hooks, tlt_err *err) {
+  tlt_status status = allocate(s, hooks, err);
+  if (status == TLT_OK) s->idle = idle_work(s);
+  return status;
 }
 
 void tlt_session_close(tlt_session *s) {
@@ -257,31 +277,55 @@ void tlt_session_close(tlt_session *s) {
 /* ---- rollouts ----------------------------------------------------------------------------------
  */
 
+static void on_answer(void *context, const tlt_sample *sample) {
+  tlt_drafting_answered(context, sample);
+}
+
 tlt_decode_job tlt_session_decode_job(const tlt_session *s, bool evaluation, uint32_t first) {
   const tlt_conf_rollout *c = &s->config->rollout;
   const tlt_conf_eval *e = &s->config->eval;
-  return (tlt_decode_job){
-      .engine = s->engine,
-      .tokenizer = s->tokenizer,
-      .reward = s->reward,
-      .problems = evaluation ? &s->held_back : &s->problems,
-      .shuffle = evaluation ? NULL : s->shuffle,
-      .first = first,
-      .samples = (int)(evaluation ? e->samples : c->samples),
-      .max_tokens = evaluation ? s->eval_max_tokens : (int)c->max_tokens,
-      .temperature = (float)(evaluation ? e->temperature : c->temperature),
-      .top_p = (float)c->top_p,
-      .min_p = (float)c->min_p,
-      .top_k = (int)c->top_k,
-      .keep_text = !evaluation};
+  return (tlt_decode_job){.engine = s->engine,
+                          .tokenizer = s->tokenizer,
+                          .reward = s->reward,
+                          .problems = evaluation ? &s->held_back : &s->problems,
+                          .shuffle = evaluation ? NULL : s->shuffle,
+                          .first = first,
+                          .samples = (int)(evaluation ? e->samples : c->samples),
+                          .max_tokens = evaluation ? s->eval_max_tokens : (int)c->max_tokens,
+                          .temperature = (float)(evaluation ? e->temperature : c->temperature),
+                          .top_p = (float)c->top_p,
+                          .min_p = (float)c->min_p,
+                          .top_k = (int)c->top_k,
+                          .keep_text = !evaluation,
+                          .answered = evaluation ? NULL : on_answer,
+                          .answered_context = s->drafting};
 }
 
 int tlt_session_groups_most(const tlt_session *s, bool evaluation) {
   return (int)(groups_of(s, evaluation) * (evaluation ? 1 : s->config->algorithm.max_gen));
 }
 
-void tlt_session_before_rollout(tlt_session *s, bool evaluation) {
-  if (!s->spec) return;
-  tlt_spec_refresh(s->spec);
-  if (!evaluation) tlt_spec_stats_reset(s->spec);
+void tlt_session_before_rollout(tlt_session *s, bool evaluation, int64_t step, uint32_t first) {
+  if (s->spec) tlt_spec_refresh(s->spec);
+  if (evaluation) return;
+  if (s->spec) tlt_spec_stats_reset(s->spec);
+  tlt_drafting_begin(s->drafting, step, first, tlt_session_groups_most(s, false));
+}
+
+void tlt_session_after_rollout(tlt_session *s) {
+  tlt_drafting_end(s->drafting);
+}
+
+static tlt_status sum_of_workers(void *context, float *x, size_t n, tlt_err *err) {
+  return tlt_cluster_sum_f32(context, x, n, err);
+}
+
+tlt_status tlt_session_publish(tlt_session *s, double seconds, tlt_err *err) {
+  tlt_work before = tlt_account_enter(&s->account, TLT_WORK_DRAFTER);
+  tlt_drafting_peers peers = {.context = s->cluster, .sum = sum_of_workers};
+  if (s->cluster) peers.workers = tlt_cluster_size(s->cluster);
+  tlt_drafting_keep_alive(s->drafting, seconds);
+  tlt_status status = tlt_drafting_publish(s->drafting, s->cluster ? &peers : NULL, err);
+  tlt_account_enter(&s->account, before);
+  return status;
 }

@@ -57,7 +57,13 @@ tlt_decode_job tlt_session_decode_job(const tlt_session *s, bool evaluation, uin
 /* Most groups that a rollout hands out. */
 int tlt_session_groups_most(const tlt_session *s, bool evaluation);
 
-/* Weights may have changed since the last one. */
-void tlt_session_before_rollout(tlt_session *s, bool evaluation);
+/* Around a rollout of RL step `step` (or the evaluation behind it): weights may have changed since
+ * the last one, and what is drawn is recorded for the drafter. */
+void tlt_session_before_rollout(tlt_session *s, bool evaluation, int64_t step, uint32_t first);
+void tlt_session_after_rollout(tlt_session *s);
+
+/* Collective, between rollouts: a step of `seconds` is over; the drafter gets its least share of it
+ * and is published. */
+tlt_status tlt_session_publish(tlt_session *s, double seconds, tlt_err *err);
 
 #endif

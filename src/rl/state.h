@@ -56,8 +56,8 @@ tlt_status tlt_state_check_identity(const tlt_ckpt_reader *reader, const tlt_ses
 /* The parts masters, moment1, moment2 of a trainer into a checkpoint. */
 tlt_status tlt_state_save_trainer(tlt_ckpt_writer *w, tlt_trainer *t, tlt_err *err);
 
-/* Masters and moments into the trainer, and its number of optimizer steps, for tlt_trainer_restored;
- * the second function calls that too. */
+/* Masters and moments into the trainer, and its number of optimizer steps, for
+ * tlt_trainer_restored; the second function calls that too. */
 tlt_status tlt_state_read_trainer(tlt_ckpt_reader *reader, tlt_trainer *t, int64_t *steps,
                                   tlt_err *err);
 tlt_status tlt_state_restore(tlt_ckpt_reader *reader, tlt_trainer *t, tlt_err *err);

@@ -149,13 +149,13 @@ static tlt_status agree_identity(job *j, tlt_err *err) {
     tlt_sha256_begin(&h);
     tlt_sha256_add(&h, config.data, config.n);
     tlt_sha256_end(&h, config_sha256);
-    const char *const what[] = {"program version",    "configuration",       "model",
-                                "training problems",  "held-back problems",  "numerics path",
+    const char *const what[] = {"program version",     "configuration",      "model",
+                                "training problems",   "held-back problems", "numerics path",
                                 "numerics fingerprint"};
-    const char *const value[] = {j->options->program, config_sha256,
-                                 s->model_sha256, s->data_sha256,
-                                 s->held_sha256,  tlt_numerics_name(s->model->kernels->numerics),
-                                 s->fingerprint};
+    const char *const value[] = {
+        j->options->program, config_sha256,  s->model_sha256,
+        s->data_sha256,      s->held_sha256, tlt_numerics_name(s->model->kernels->numerics),
+        s->fingerprint};
     status = tlt_cluster_agree(j->cluster, what, value, sizeof what / sizeof *what, err);
   }
   tlt_text_free(&config);
@@ -190,8 +190,7 @@ static tlt_status restore(job *j, const start_point *at, tlt_err *err) {
   tlt_ckpt_reader *reader = j->checkpoint;
   tlt_status s = TLT_OK;
   int64_t steps = 0;
-  if (!j->leads && team->rank == 0)
-    s = tlt_ckpt_open(j->dir.checkpoints, at->step, &reader, err);
+  if (!j->leads && team->rank == 0) s = tlt_ckpt_open(j->dir.checkpoints, at->step, &reader, err);
   if (s == TLT_OK && reader) s = tlt_state_read_trainer(reader, j->session.trainer, &steps, err);
   if (!j->leads) tlt_ckpt_close(reader);
   s = agree(j, s, err);
@@ -338,8 +337,7 @@ static tlt_status prepare(job *j, start_point *at, tlt_err *err) {
   }
   j->threads = (int)j->config.common.threads;
   s = share_start(j, at, err);
-  if (s == TLT_OK && j->cluster)
-    s = tlt_cluster_bind(j->cluster, j->threads, &j->threads, err);
+  if (s == TLT_OK && j->cluster) s = tlt_cluster_bind(j->cluster, j->threads, &j->threads, err);
   return s;
 }
 
@@ -352,6 +350,7 @@ static tlt_status work(job *j, tlt_err *err) {
   }
   if (s == TLT_OK) s = open_all(j, &at, err);
   if (s != TLT_OK) return s;
+  if (!j->leads) tlt_drafting_attach(j->session.drafting, j->dir.drafter, at.step, false);
   return j->leads ? lead(j, err) : tlt_follow(&j->session, at.step < 0 ? 0 : at.step, err);
 }
 
