@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -10,6 +12,12 @@
 
 static bool shown;
 static double last;
+
+/* Workers write through their launcher, which says whether that writes to a terminal. */
+static bool is_terminal(void) {
+  const char *launcher = getenv("TLT_TERMINAL");
+  return isatty(STDERR_FILENO) || (launcher && !strcmp(launcher, "1"));
+}
 
 static int width(void) {
   struct winsize size;
@@ -19,7 +27,7 @@ static int width(void) {
 
 void tlt_progress_show(const char *format, ...) {
   double now = tlt_now();
-  if (!isatty(STDERR_FILENO) || now - last < 0.1) return;
+  if (!is_terminal() || now - last < 0.1) return;
   last = now;
   char text[512];
   va_list args;

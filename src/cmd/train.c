@@ -6,11 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cluster/cluster.h"
+#include "cluster/launch.h"
 #include "cmd/commands.h"
 #include "cmd/progress.h"
 #include "cmd/version.h"
 #include "report/metrics.h"
 #include "report/trace.h"
+
+enum { TLT_ARGS_MAX = 256 }; /* arguments passed on to workers */
 
 static const char *const phase_names[] = {"load", "rollout", "update", "eval", "save", "done"};
 
@@ -60,8 +64,9 @@ static void print_phase(const char *name, double seconds, double total) {
 }
 
 static void print_summary(const tlt_train_summary *s) {
-  printf("\n%lld of %lld steps done (%lld now), run directory %s\n", (long long)s->steps_done,
-         (long long)s->steps_total, (long long)s->steps_here, s->run);
+  printf("\n%lld of %lld steps done (%lld now), %d worker%s, run directory %s\n",
+         (long long)s->steps_done, (long long)s->steps_total, (long long)s->steps_here, s->workers,
+         s->workers > 1 ? "s" : "", s->run);
   if (s->has_eval) {
     printf("\naccuracy on %lld held-back problems x %lld samples\n", (long long)s->eval_problems,
            (long long)s->eval_samples);
@@ -89,12 +94,14 @@ static void print_summary(const tlt_train_summary *s) {
   printf("SHA-256 of the final weights: %s\n", s->weights_sha256);
 }
 
-static tlt_status run(const tlt_train_options *o, tlt_err *err) {
+/* *follower: the leader says what there is to say. */
+static tlt_status run(const tlt_train_options *o, bool *follower, tlt_err *err) {
   if (tlt_stop_install() != 0)
     return tlt_fail(err, TLT_EIO, "cannot install signal handlers: %s", strerror(errno));
   tlt_train_hooks hooks = {NULL, &tlt_metrics_jsonl, &tlt_trace_json, show_progress, show_memory};
   tlt_train_summary summary = {0};
   tlt_status s = tlt_train(o, &hooks, &tlt_stop_flags, &summary, err);
+  *follower = summary.follower;
   tlt_progress_clear();
   if (s == TLT_OK && summary.already_complete && !summary.follower)
     printf("already complete: %s (nothing to do)\n", summary.run);
@@ -102,15 +109,35 @@ static tlt_status run(const tlt_train_options *o, tlt_err *err) {
   return s;
 }
 
+/* Start this command again as several workers. arguments: as given, "train" first. */
+static int launch(int workers, int argc, char *const *arguments) {
+  tlt_err err = {0};
+  char *argv[TLT_ARGS_MAX + 2] = {(char *)"tlt"};
+  int exit_code = 0;
+  if (argc > TLT_ARGS_MAX) {
+    tlt_fail(&err, TLT_EUSAGE, "got %d arguments, expected at most %d", argc, TLT_ARGS_MAX);
+    return tlt_report_error(&err);
+  }
+  memcpy(argv + 1, arguments, (size_t)argc * sizeof *argv);
+  tlt_launch_options o = {.workers = workers, .argv = argv};
+  tlt_status s = tlt_launch(&o, &exit_code, &err);
+  return s == TLT_OK ? exit_code : tlt_report_error(&err);
+}
+
 static int train_main(int argc, char **argv) {
+  char *given[TLT_ARGS_MAX]; /* before parsing moves them */
+  for (int i = 0; i < argc && i < TLT_ARGS_MAX; i++) given[i] = argv[i];
   tlt_train_options o = {.program = tlt_program_version(), .threads = -1};
   tlt_arg_list sets = {0};
   const char *resume = NULL;
+  bool follower = false;
   const tlt_arg table[] = {
       {"run", TLT_ARG_TEXT, &o.run, 0, 0, "DIR",
        "run directory (runs/<name of the configuration>)"},
+      {"workers", TLT_ARG_INT, &o.workers, 1, 1024, "N",
+       "processes that train together (1); started here, or taken from mpirun or srun"},
       {"threads", TLT_ARG_INT, &o.threads, 0, 1024, "N",
-       "threads (0: all cores; default as configured)"},
+       "threads of all workers of a host (0: all cores; default as configured)"},
       {"numerics", TLT_ARG_TEXT, &o.numerics, 0, 0, "PATH", "auto, portable, avx512bf16 or amx"},
       {"resume", TLT_ARG_MAYBE, &resume, 0, 0, "HOW",
        "go on with a used run directory; last-good: past a damaged checkpoint; changed: accept "
@@ -132,10 +159,11 @@ static int train_main(int argc, char **argv) {
     o.config = rest[0];
     o.sets = sets.value;
     o.n_sets = sets.count;
-    s = run(&o, &err);
+    if (o.workers > 1 && !tlt_cluster_launched()) return launch(o.workers, argc, given);
+    s = run(&o, &follower, &err);
   }
   tlt_progress_clear();
-  return s == TLT_OK ? 0 : tlt_report_error(&err);
+  return s == TLT_OK || follower ? 0 : tlt_report_error(&err);
 }
 
 const tlt_command tlt_cmd_train = {"train", "CONFIG.yaml [--run DIR] [options]",

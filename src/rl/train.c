@@ -66,6 +66,9 @@ static tlt_status open_rundir(job *j, tlt_err *err) {
     tlt_rundir_name(&j->dir, o->run ? o->run : name);
     return TLT_OK;
   }
+  if (j->cluster && tlt_cluster_size(j->cluster) > r->prompts)
+    tlt_log_write(TLT_LOG_WARN, "%d workers for %lld prompts per step: some have nothing to decode",
+                  tlt_cluster_size(j->cluster), (long long)r->prompts);
   if (r->top_p < 1 || r->top_k > 0 || r->min_p > 0)
     tlt_log_write(TLT_LOG_WARN,
                   "rollout.top_p, top_k or min_p is active: gradients are those of the "
@@ -121,7 +124,12 @@ static tlt_status open_cluster(job *j, tlt_err *err) {
   tlt_status s = tlt_cluster_open(&o, &j->cluster, err);
   if (s != TLT_OK) return s;
   j->leads = tlt_cluster_rank(j->cluster) == 0;
-  if (tlt_cluster_size(j->cluster) > 1) return TLT_OK;
+  tlt_log_mute(!j->leads);
+  int size = tlt_cluster_size(j->cluster), asked = j->options->workers;
+  if (asked > 0 && asked != size)
+    return tlt_fail(err, TLT_EUSAGE, "--workers: got %d under a launcher that started %d", asked,
+                    size);
+  if (size > 1) return TLT_OK;
   tlt_cluster_close(j->cluster);
   j->cluster = NULL;
   return TLT_OK;
@@ -350,6 +358,7 @@ static tlt_status work(job *j, tlt_err *err) {
   }
   if (s == TLT_OK) s = open_all(j, &at, err);
   if (s != TLT_OK) return s;
+  tlt_log_mute(false);
   if (!j->leads) tlt_drafting_attach(j->session.drafting, j->dir.drafter, at.step, false);
   return j->leads ? lead(j, err) : tlt_follow(&j->session, at.step < 0 ? 0 : at.step, err);
 }

@@ -32,6 +32,7 @@ typedef struct tlt_train_options {
   const char *run;         /* run directory; NULL: runs/<name of config without extension> */
   const char *const *sets; /* "a.b=c", applied over the file in order */
   int n_sets;
+  int workers;          /* that must have been started together; 0: any number */
   int threads;          /* per host; below 0: as configured */
   const char *numerics; /* NULL: as configured */
   tlt_resume resume;

@@ -93,7 +93,7 @@ static void test_alone(void **state) {
   assert_int_equal(tlt_cluster_size(c), 1);
   assert_int_equal(tlt_cluster_hosts(c), 1);
   assert_null(tlt_cluster_team(c));
-  tlt_message m;
+  tlt_mail m;
   bool got = true;
   assert_int_equal(tlt_cluster_receive(c, &m, &got, &err), TLT_OK);
   assert_false(got);
