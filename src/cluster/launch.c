@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/proc.h"
 #include "cluster/launch_filter.h"
+#include "cluster/launch_scratch.h"
 
 enum { MPIRUN_ARGS_MAX = 64, POLL_MS = 100 };
 static const double kill_after_seconds = 3;
@@ -67,9 +68,13 @@ static const char *const settings[][2] = {
 };
 enum { N_SETTINGS = sizeof settings / sizeof *settings };
 
+/* Where its files go. */
+static const char *const places[] = {"btl_vader_backing_directory", "orte_tmpdir_base"};
+enum { N_PLACES = sizeof places / sizeof *places };
+
 /* mpirun with its options, the program and its arguments; the caller frees the array only. */
 static const char **command_line(const tlt_launch_options *o, const char *mpirun,
-                                 const char *program, char number[16]) {
+                                 const char *program, const char *scratch, char number[16]) {
   size_t n = 0, n_args = 0;
   while (o->argv[n_args]) n_args++;
   const char **line = tlt_calloc(MPIRUN_ARGS_MAX + n_args + 1, sizeof *line);
@@ -87,6 +92,11 @@ static const char **command_line(const tlt_launch_options *o, const char *mpirun
     line[n++] = settings[i][0];
     line[n++] = settings[i][1];
   }
+  for (int i = 0; *scratch && i < N_PLACES; i++) {
+    line[n++] = "--mca";
+    line[n++] = places[i];
+    line[n++] = scratch;
+  }
   if (isatty(STDERR_FILENO)) {
     line[n++] = "-x";
     line[n++] = "TLT_TERMINAL=1";
@@ -96,14 +106,15 @@ static const char **command_line(const tlt_launch_options *o, const char *mpirun
   return line;
 }
 
-static tlt_status start(const tlt_launch_options *o, tlt_proc *p, tlt_err *err) {
+static tlt_status start(const tlt_launch_options *o, const char *scratch, tlt_proc *p,
+                        tlt_err *err) {
   char mpirun[TLT_PROC_PATH_MAX], self[TLT_PROC_PATH_MAX], number[16];
   tlt_status s = find_mpirun(mpirun, err);
   if (s != TLT_OK) return s;
   ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
   if (n < 0) return tlt_fail(err, TLT_EIO, "/proc/self/exe: %s", strerror(errno));
   self[n] = 0;
-  const char **line = command_line(o, mpirun, o->program ? o->program : self, number);
+  const char **line = command_line(o, mpirun, o->program ? o->program : self, scratch, number);
   if (!line) return tlt_fail_nomem(err, "mpirun's command line", MPIRUN_ARGS_MAX);
   s = tlt_proc_start(&(tlt_proc_options){.argv = line}, p, err);
   tlt_free(line);
@@ -198,29 +209,35 @@ static tlt_status judge(const tlt__fate *f, const char *how, const asked *a, int
   return tlt_fail(err, TLT_EWORKER, "worker %d ended with exit status %d", f->rank, f->exit_code);
 }
 
-tlt_status tlt_launch(const tlt_launch_options *options, int *exit_code, tlt_err *err) {
-  struct sigaction before[N_CAUGHT];
+/* Stay with mpirun until it has ended. */
+static tlt_status attend(tlt_proc *p, int *exit_code, tlt_err *err) {
   char how[TLT_PROC_HOW_MAX] = "";
-  tlt_proc p;
-  catch_signals(before);
-  tlt_status s = start(options, &p, err);
-  if (s != TLT_OK) {
-    restore_signals(before);
-    return s;
-  }
-  tlt_proc_close_in(&p);
-  stream streams[2] = {{.from = p.out, .to = STDOUT_FILENO}, {.from = p.err, .to = STDERR_FILENO}};
+  tlt_proc_close_in(p);
+  stream streams[2] = {{.from = p->out, .to = STDOUT_FILENO},
+                       {.from = p->err, .to = STDERR_FILENO}};
   for (int i = 0; i < 2; i++) tlt__filter_init(&streams[i].filter, pass, &streams[i].to);
   asked a = {0};
-  while (!tlt_proc_ended(&p, false, how)) {
-    pass_signals(&p, &a);
+  while (!tlt_proc_ended(p, false, how)) {
+    pass_signals(p, &a);
     pass_streams(streams);
   }
   for (int i = 0; i < 2; i++) {
     pass_stream(&streams[i]);
     tlt__filter_quiet(&streams[i].filter, true);
   }
-  tlt_proc_close(&p);
-  restore_signals(before);
+  tlt_proc_close(p);
   return judge(&streams[1].filter.fate, how, &a, exit_code, err);
+}
+
+tlt_status tlt_launch(const tlt_launch_options *options, int *exit_code, tlt_err *err) {
+  struct sigaction before[N_CAUGHT];
+  char scratch[TLT__SCRATCH_MAX];
+  tlt_proc p;
+  catch_signals(before);
+  tlt__scratch_make(options->workers, scratch);
+  tlt_status s = start(options, scratch, &p, err);
+  if (s == TLT_OK) s = attend(&p, exit_code, err);
+  tlt__scratch_remove(scratch);
+  restore_signals(before);
+  return s;
 }
