@@ -37,7 +37,9 @@ tlt_status tlt_bench_texts_open(tlt_bench_texts *b, tlt_model *m, const tlt_toke
                                 const tlt_bench_policy_options *o, tlt_err *err) {
   tlt_model_info info;
   tlt_model_info_get(m, &info);
-  *b = (tlt_bench_texts){.tokenizer = t, .vocab = tlt_tokenizer_vocab(t), .most = o->answers > 4 ? o->answers : 4};
+  *b = (tlt_bench_texts){.tokenizer = t,
+                         .vocab = tlt_tokenizer_vocab(t),
+                         .most = o->answers > 4 ? o->answers : 4};
   for (int i = 0; i < o->n_batches; i++)
     if (o->batch[i] > b->most) b->most = o->batch[i];
   if (b->vocab > info.vocab) b->vocab = info.vocab;

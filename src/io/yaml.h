@@ -35,7 +35,7 @@ typedef enum tlt_yaml_type {
   TLT_YAML_STRING,         /* char *, never NULL */
   TLT_YAML_STRING_OR_NULL, /* char *, NULL for null */
   TLT_YAML_ENUM,           /* int: index into choices */
-  TLT_YAML_CHOICES,        /* int[items]: a list of exactly `items` different choices, as indices */
+  TLT_YAML_CHOICES,        /* int[items]: a list of at most `items` different choices, as indices; -1: none */
   TLT_YAML_OPTIONS, /* char *: a mapping of scalars as "name=value,name=value" in the order of
                      * the file, NULL for null or an empty mapping */
 } tlt_yaml_type;

@@ -42,7 +42,7 @@ void tlt__yaml_expected(const tlt_yaml_row *row, tlt_text *t) {
       tlt_text_printf(t, "list of %d numbers", row->items), add_bounds(row, t);
       return;
     case TLT_YAML_CHOICES:
-      tlt_text_printf(t, "list of %d different of", row->items);
+      tlt_text_printf(t, "list of at most %d different of", row->items);
       for (int i = 0; row->choices[i]; i++) tlt_text_printf(t, " %s", row->choices[i]);
       return;
     case TLT_YAML_BOOL: tlt_text_add(t, "true or false"); return;
@@ -140,8 +140,10 @@ static bool read_choices(const tlt_yaml_row *row, yaml_document_t *doc, const ya
   int values[TLT_YAML_ITEMS_MAX];
   if (node->type != YAML_SEQUENCE_NODE) return false;
   const yaml_node_item_t *items = node->data.sequence.items.start;
-  if (node->data.sequence.items.top - items != row->items) return false;
-  for (int i = 0; i < row->items; i++) {
+  int n = (int)(node->data.sequence.items.top - items);
+  if (n > row->items) return false;
+  for (int i = 0; i < row->items; i++) values[i] = -1;
+  for (int i = 0; i < n; i++) {
     if (!read_choice(row, yaml_document_get_node(doc, items[i]), &values[i])) return false;
     for (int j = 0; j < i; j++)
       if (values[j] == values[i]) return false;
@@ -306,7 +308,7 @@ static void print_doubles(const double *x, int n, tlt_text *t) {
 
 static void print_choices(const tlt_yaml_row *row, const int *x, tlt_text *t) {
   tlt_text_add(t, "[");
-  for (int i = 0; i < row->items; i++) {
+  for (int i = 0; i < row->items && x[i] >= 0; i++) {
     const char *s = row->choices[x[i]];
     if (i) tlt_text_add(t, ", ");
     print_string(s, strlen(s), false, t);

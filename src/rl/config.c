@@ -79,7 +79,7 @@ static const tlt_yaml_row drafter_rows[] = {
      .may_change = true},
     {TLT_ROW(TLT_YAML_CHOICES, tlt_conf_drafter, idle_order, .fallback = "[gradient, drafter]",
              .choices = idle_works, .items = TLT_IDLE_WORKS,
-             .help = "what an idle worker does first"),
+             .help = "what an idle worker does, first choice first; []: nothing"),
      .may_change = true},
     {TLT_ROW_INT(tlt_conf_drafter, buffer_mb, "512", 1, 1 << 24,
                  "hidden states of the last two steps"),

@@ -71,7 +71,7 @@ typedef enum tlt_idle_work { TLT_IDLE_GRADIENT, TLT_IDLE_DRAFTER, TLT_IDLE_WORKS
 typedef struct tlt_conf_drafter {
   char *path;                     /* directory of a learned drafter to start from, or NULL */
   int train;                      /* tlt_drafter_train */
-  int idle_order[TLT_IDLE_WORKS]; /* tlt_idle_work, first choice first */
+  int idle_order[TLT_IDLE_WORKS]; /* tlt_idle_work, first choice first; -1: none */
   int64_t buffer_mb;              /* answers of the last two steps */
   double min_share;               /* of a step, where idle time does not give as much */
   double lr;

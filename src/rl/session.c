@@ -239,14 +239,21 @@ static bool micro_step(void *context) {
   return tlt_drafting_piece(context) != TLT_PIECE_NOTHING;
 }
 
-/* Gradients are left for the update where the order does not name them. */
+static bool is_idle_work(const tlt_session *s, tlt_idle_work work) {
+  const int *order = s->config->drafter.idle_order;
+  for (int i = 0; i < TLT_IDLE_WORKS; i++)
+    if (order[i] == (int)work) return true;
+  return false;
+}
+
 static tlt_idle idle_work(tlt_session *s) {
   const tlt_conf_drafter *c = &s->config->drafter;
+  bool draft = s->drafting && is_idle_work(s, TLT_IDLE_DRAFTER);
   return (tlt_idle){.pool = s->model->pool,
                     .account = &s->account,
-                    .gradients = true,
+                    .gradients = is_idle_work(s, TLT_IDLE_GRADIENT),
                     .drafter_first = c->idle_order[0] == TLT_IDLE_DRAFTER,
-                    .micro_step = s->drafting ? micro_step : NULL,
+                    .micro_step = draft ? micro_step : NULL,
                     .context = s->drafting};
 }
 

@@ -89,8 +89,8 @@ static float fix_add(int64_t *acc, const float *x, size_t n, bool *bad) {
 }
 
 static void dw(int n, int k, int tile, const void *dy, size_t ld_dy, const void *x, size_t ldx,
-               int rows, int64_t *acc, tlt_shared_lock *lock, float *max_abs, bool *bad, float *line,
-               bool bf16) {
+               int rows, int64_t *acc, tlt_shared_lock *lock, float *max_abs, bool *bad,
+               float *line, bool bf16) {
   int end = (tile + 1) * TILE < n ? (tile + 1) * TILE : n;
   *max_abs = 0;
   for (int i = tile * TILE; i < end; i++) {
@@ -113,7 +113,7 @@ static void dw_f32(int n, int k, int tile, const void *dy, size_t ld_dy, const v
 
 static void dw_bf16(int n, int k, int tile, const void *dy, size_t ld_dy, const void *x, size_t ldx,
                     int rows, int64_t *acc, tlt_shared_lock *lock, float *max_abs, bool *bad,
-                   void *scratch) {
+                    void *scratch) {
   dw(n, k, tile, dy, ld_dy, x, ldx, rows, acc, lock, max_abs, bad, scratch, true);
 }
 
@@ -189,11 +189,11 @@ static void finish(float *x, int n, float scale) {
   for (int i = 0; i < n; i++) x[i] = fmaf(x[i], scale, 0.0f);
 }
 
-static void attention(int T, int key0, int key1, int G, int head_dim, float scale, const void *q, size_t q_ld,
-                      const void *k, const void *v, size_t kv_ld, const float *lse, size_t lse_ld,
-                      const void *out, size_t out_ld, const float *dout, size_t dout_ld, float *dq,
-                      size_t dq_ld, float *dk, float *dv, size_t dkv_ld, float *scratch,
-                      bool bf16) {
+static void attention(int T, int key0, int key1, int G, int head_dim, float scale, const void *q,
+                      size_t q_ld, const void *k, const void *v, size_t kv_ld, const float *lse,
+                      size_t lse_ld, const void *out, size_t out_ld, const float *dout,
+                      size_t dout_ld, float *dq, size_t dq_ld, float *dk, float *dv, size_t dkv_ld,
+                      float *scratch, bool bf16) {
   int D = head_dim;
   float *qi = scratch, *oi = qi + D, *kj = oi + D, *vj = kj + D;
   size_t first = (size_t)key0, end = (size_t)key1;
@@ -231,28 +231,28 @@ static size_t attention_scratch(int T, int G, int head_dim) {
   return 4 * (size_t)head_dim * sizeof(float);
 }
 
-static void attention_f32(int T, int key0, int key1, int G, int head_dim, float scale, const void *q, size_t q_ld,
-                          const void *k, const void *v, size_t kv_ld, const float *lse,
-                          size_t lse_ld, const void *out, size_t out_ld, const float *dout,
-                          size_t dout_ld, float *dq, size_t dq_ld, float *dk, float *dv,
-                          size_t dkv_ld, void *scratch) {
-  attention(T, key0, key1, G, head_dim, scale, q, q_ld, k, v, kv_ld, lse, lse_ld, out, out_ld, dout, dout_ld,
-            dq, dq_ld, dk, dv, dkv_ld, scratch, false);
+static void attention_f32(int T, int key0, int key1, int G, int head_dim, float scale,
+                          const void *q, size_t q_ld, const void *k, const void *v, size_t kv_ld,
+                          const float *lse, size_t lse_ld, const void *out, size_t out_ld,
+                          const float *dout, size_t dout_ld, float *dq, size_t dq_ld, float *dk,
+                          float *dv, size_t dkv_ld, void *scratch) {
+  attention(T, key0, key1, G, head_dim, scale, q, q_ld, k, v, kv_ld, lse, lse_ld, out, out_ld, dout,
+            dout_ld, dq, dq_ld, dk, dv, dkv_ld, scratch, false);
 }
 
-static void attention_bf16(int T, int key0, int key1, int G, int head_dim, float scale, const void *q, size_t q_ld,
-                           const void *k, const void *v, size_t kv_ld, const float *lse,
-                           size_t lse_ld, const void *out, size_t out_ld, const float *dout,
-                           size_t dout_ld, float *dq, size_t dq_ld, float *dk, float *dv,
-                           size_t dkv_ld, void *scratch) {
-  attention(T, key0, key1, G, head_dim, scale, q, q_ld, k, v, kv_ld, lse, lse_ld, out, out_ld, dout, dout_ld,
-            dq, dq_ld, dk, dv, dkv_ld, scratch, true);
+static void attention_bf16(int T, int key0, int key1, int G, int head_dim, float scale,
+                           const void *q, size_t q_ld, const void *k, const void *v, size_t kv_ld,
+                           const float *lse, size_t lse_ld, const void *out, size_t out_ld,
+                           const float *dout, size_t dout_ld, float *dq, size_t dq_ld, float *dk,
+                           float *dv, size_t dkv_ld, void *scratch) {
+  attention(T, key0, key1, G, head_dim, scale, q, q_ld, k, v, kv_ld, lse, lse_ld, out, out_ld, dout,
+            dout_ld, dq, dq_ld, dk, dv, dkv_ld, scratch, true);
 }
 
-#define COMMON                                                                                    \
-  .dx_tiles = dx_tiles, .dx_scratch = dx_scratch, .dw_rows = TILE, .dw_tiles = dw_tiles, .dw_scratch = dw_scratch, \
-  .fix_add = fix_add, .rmsnorm = rmsnorm, .silu_mul = silu_mul, .rope = rope, .dlogits = dlogits, \
-  .attention_scratch = attention_scratch
+#define COMMON                                                                            \
+  .dx_tiles = dx_tiles, .dx_scratch = dx_scratch, .dw_rows = TILE, .dw_tiles = dw_tiles,  \
+  .dw_scratch = dw_scratch, .fix_add = fix_add, .rmsnorm = rmsnorm, .silu_mul = silu_mul, \
+  .rope = rope, .dlogits = dlogits, .attention_scratch = attention_scratch
 
 const tlt_backward tlt_backward_scalar = {COMMON, .dx = dx_f32, .dw = dw_f32,
                                           .attention = attention_f32};
