@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""Accepted length over an RL run under four drafters, on the same tokens.
+
+  none       no learned drafter: suffix only
+  frozen     trained once on the first policy, then left alone
+  adaptive   the same drafter, trained on while the run goes on
+  scratch    a run that starts with no learned drafter and trains one
+
+All runs of a seed draw the same tokens and end in the same weights (checked), so that only the drafter
+differs. The policy of speculation is fixed by default, since the planner drafts only where that pays:
+what it accepts per step also says what it chose to draft. Runs that are already there are not repeated,
+and with --seconds the run at work is stopped and saved after that time: call again to go on.
+
+    python bench/adaptive_drafter.py OUT [--policy planner] [--seeds 3] [--steps 60] [--share 0.3]
+"""
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+CURVES = ("none", "frozen", "adaptive", "scratch")
+LAST = 10  # steps that the interval is over
+T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("out")
+    p.add_argument("--tlt", default=os.environ.get("TLT_BIN", "build/tlt"))
+    p.add_argument("--model", default="models/tiny-countdown")
+    p.add_argument("--task-options", default="", help="key=value,... of the task countdown")
+    p.add_argument("--policy", default="fixed:4_1_5")
+    p.add_argument("--seeds", type=int, default=3)
+    p.add_argument("--steps", type=int, default=60)
+    p.add_argument("--share", type=float, default=0.3, help="drafter.min_share: stands for idle time")
+    p.add_argument("--lr", type=float, default=1e-4, help="of the policy")
+    p.add_argument("--prompts", type=int, default=8)
+    p.add_argument("--samples", type=int, default=8)
+    p.add_argument("--max-tokens", type=int, default=300)
+    p.add_argument("--offline", default="--count 800 --samples 4 --epochs 2 --lr 0.004",
+                   help="how the first drafter is trained")
+    p.add_argument("--set", action="append", default=[], help="further settings of the runs")
+    p.add_argument("--curves", default=",".join(CURVES))
+    p.add_argument("--seconds", type=float, default=math.inf, help="of this call, about")
+    p.add_argument("--no-run", action="store_true", help="only read what is there")
+    a = p.parse_args()
+    a.until = time.monotonic() + a.seconds
+    return a
+
+
+def call(a, command):
+    """Run to the end, or ask it to save and stop when the time is over."""
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        errors = child.communicate(timeout=max(0, a.until - time.monotonic()) if a.until < math.inf else None)[1]
+    except subprocess.TimeoutExpired:
+        child.terminate()
+        child.communicate()
+        sys.exit("the time is over: call again to go on")
+    if child.returncode:
+        sys.exit(f"{' '.join(command)}: exit {child.returncode}\n{errors[-2000:]}")
+
+
+def first_drafter(a):
+    path = os.path.join(a.out, "drafter")
+    if not os.path.exists(os.path.join(path, "hot_tokens.json")):
+        task = ["--task", "countdown"]
+        if a.task_options:
+            task += ["--task-options", a.task_options]
+        call(a, [a.tlt, "drafter", "train", "--model", a.model, "--out", path, *task,
+              "--max-tokens", str(a.max_tokens), "--seed", "100", *a.offline.split()])
+    return path
+
+
+def settings(a, curve, seed):
+    drafter = os.path.join(a.out, "drafter")
+    options = "{" + a.task_options.replace("=", ": ").replace(",", ", ") + "}"
+    path = drafter if curve in ("frozen", "adaptive") else "null"
+    train = "idle" if curve in ("adaptive", "scratch") else "off"
+    return [f"seed={seed}", f"data.options={options}", f"drafter.path={path}", f"drafter.train={train}",
+            f"drafter.min_share={a.share}", *a.set]
+
+
+def write_config(a):
+    path = os.path.join(a.out, "run.yaml")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(f"model: {a.model}\nsteps: {a.steps}\ndata: {{task: countdown, count: 4000, seed: 11}}\n"
+                f"eval: {{every: 0}}\nrollout: {{prompts: {a.prompts}, samples: {a.samples}, "
+                f"max_tokens: {a.max_tokens}}}\nspeculation: {{policy: \"{a.policy}\"}}\n"
+                f"optimizer: {{lr: {a.lr:.10f}}}\nalgorithm: {{kl: 0.000001, kl_estimator: k1}}\n"
+                "checkpoint: {every: 0}\nlog: {rollouts: none}\n")
+    return path
+
+
+def run(a, config, curve, seed):
+    path = os.path.join(a.out, a.policy.replace(":", "-"), f"{curve}-{seed}")
+    if not os.path.exists(os.path.join(path, "final", "config.json")) and not a.no_run:
+        sets = [x for s in settings(a, curve, seed) for x in ("--set", s)]
+        resume = ["--resume"] if os.path.exists(os.path.join(path, "config.yaml")) else []
+        call(a, [a.tlt, "train", config, "--run", path, *resume, *sets])
+    if not os.path.exists(os.path.join(path, "metrics.jsonl")):
+        return None
+    with open(os.path.join(path, "metrics.jsonl"), encoding="utf-8") as f:
+        return [json.loads(line) for line in f]
+
+
+def mean(x):
+    return sum(x) / len(x) if x else math.nan
+
+
+def interval(x):
+    """Mean and 95 % interval of few values, by Student's t."""
+    if len(x) < 2:
+        return mean(x), math.nan, math.nan
+    half = T95.get(len(x) - 1, 1.96) * statistics.stdev(x) / math.sqrt(len(x))
+    return mean(x), mean(x) - half, mean(x) + half
+
+
+def column(lines, key, first, last):
+    return mean([m[key] for m in lines if first < m["step"] <= last and m.get(key) is not None])
+
+
+def table(a, curves, runs):
+    every = max(1, a.steps // 12)
+    print(f"accepted length (spec/accept_length), mean over {every} steps and "
+          f"{len(set(s for _, s in runs))} seeds; policy of speculation {a.policy}")
+    print("steps     " + "".join(f"{c:>10}" for c in curves) + "    kl to start   reward")
+    for first in range(0, a.steps, every):
+        row, last = [], first + every
+        for c in curves:
+            row.append(mean([column(m, "spec/accept_length", first, last)
+                             for (k, _), m in runs.items() if k == c]))
+        some = [m for (k, _), m in runs.items() if k == curves[0]]
+        kl = mean([column(m, "kl", first, last) for m in some])
+        reward = mean([column(m, "reward/mean", first, last) for m in some])
+        print(f"{first + 1:4d}-{last:<4d} " + "".join(f"{x:10.3f}" for x in row) +
+              f"    {kl:11.4f}   {reward:6.3f}")
+
+
+def compare(a, runs, one, other):
+    """one minus other over the last steps, seeds as the sample."""
+    seeds = sorted(s for c, s in runs if c == one and (other, s) in runs)
+    x = [column(runs[one, s], "spec/accept_length", a.steps - LAST, a.steps) -
+         column(runs[other, s], "spec/accept_length", a.steps - LAST, a.steps) for s in seeds]
+    if x:
+        m, low, high = interval(x)
+        print(f"{one} minus {other}, last {LAST} steps, {len(x)} seeds: {m:+.4f} "
+              f"(95 %: {low:+.4f} to {high:+.4f})")
+
+
+def check_same(runs):
+    for seed in sorted(set(s for _, s in runs)):
+        for step in zip(*[m for (_, s), m in runs.items() if s == seed]):
+            if len(set(m["weights/sha256"] for m in step)) != 1:
+                sys.exit(f"seed {seed}, step {step[0]['step']}: the drafter changed the weights")
+
+
+def main():
+    a = arguments()
+    curves = [c for c in CURVES if c in a.curves.split(",")]
+    os.makedirs(os.path.join(a.out, a.policy.replace(":", "-")), exist_ok=True)
+    config = write_config(a)
+    if not a.no_run:
+        first_drafter(a)
+    runs = {}
+    for seed in range(1, a.seeds + 1):
+        for curve in curves:
+            lines = run(a, config, curve, seed)
+            if lines:
+                runs[curve, seed] = lines
+    check_same(runs)
+    table(a, curves, runs)
+    compare(a, runs, "adaptive", "frozen")
+    compare(a, runs, "scratch", "adaptive")
+    compare(a, runs, "adaptive", "none")
+
+
+if __name__ == "__main__":
+    main()
