@@ -14,6 +14,7 @@ and with --seconds the run at work is stopped and saved after that time: call ag
     python bench/adaptive_drafter.py OUT [--policy planner] [--seeds 3] [--steps 60] [--share 0.3]
 """
 import argparse
+import concurrent.futures
 import json
 import math
 import os
@@ -23,6 +24,7 @@ import sys
 import time
 
 CURVES = ("none", "frozen", "adaptive", "scratch")
+STOPPED = 75  # exit code of a run that was asked to stop and saved
 LAST = 10  # steps that the interval is over
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
@@ -45,6 +47,7 @@ def arguments():
                    help="how the first drafter is trained")
     p.add_argument("--set", action="append", default=[], help="further settings of the runs")
     p.add_argument("--curves", default=",".join(CURVES))
+    p.add_argument("--jobs", type=int, default=2, help="runs at a time, each with one thread")
     p.add_argument("--seconds", type=float, default=math.inf, help="of this call, about")
     p.add_argument("--no-run", action="store_true", help="only read what is there")
     a = p.parse_args()
@@ -56,12 +59,11 @@ def call(a, command):
     """Run to the end, or ask it to save and stop when the time is over."""
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        errors = child.communicate(timeout=max(0, a.until - time.monotonic()) if a.until < math.inf else None)[1]
+        errors = child.communicate(timeout=None if math.isinf(a.until) else max(0, a.until - time.monotonic()))[1]
     except subprocess.TimeoutExpired:
         child.terminate()
-        child.communicate()
-        sys.exit("the time is over: call again to go on")
-    if child.returncode:
+        errors = child.communicate()[1]
+    if child.returncode and child.returncode != STOPPED:
         sys.exit(f"{' '.join(command)}: exit {child.returncode}\n{errors[-2000:]}")
 
 
@@ -98,10 +100,10 @@ def write_config(a):
 
 def run(a, config, curve, seed):
     path = os.path.join(a.out, a.policy.replace(":", "-"), f"{curve}-{seed}")
-    if not os.path.exists(os.path.join(path, "final", "config.json")) and not a.no_run:
+    if not os.path.exists(os.path.join(path, "final", "config.json")) and not a.no_run and time.monotonic() < a.until:
         sets = [x for s in settings(a, curve, seed) for x in ("--set", s)]
         resume = ["--resume"] if os.path.exists(os.path.join(path, "config.yaml")) else []
-        call(a, [a.tlt, "train", config, "--run", path, *resume, *sets])
+        call(a, [a.tlt, "train", config, "--run", path, "--threads", "1", *resume, *sets])
     if not os.path.exists(os.path.join(path, "metrics.jsonl")):
         return None
     with open(os.path.join(path, "metrics.jsonl"), encoding="utf-8") as f:
@@ -166,12 +168,10 @@ def main():
     config = write_config(a)
     if not a.no_run:
         first_drafter(a)
-    runs = {}
-    for seed in range(1, a.seeds + 1):
-        for curve in curves:
-            lines = run(a, config, curve, seed)
-            if lines:
-                runs[curve, seed] = lines
+    todo = [(curve, seed) for seed in range(1, a.seeds + 1) for curve in curves]
+    with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
+        lines = list(pool.map(lambda x: run(a, config, *x), todo))
+    runs = {x: m for x, m in zip(todo, lines) if m}
     check_same(runs)
     table(a, curves, runs)
     compare(a, runs, "adaptive", "frozen")

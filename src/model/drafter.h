@@ -41,11 +41,11 @@ typedef struct tlt_drafter {
 tlt_status tlt_drafter_create(const tlt_weights *target, int inter, uint32_t seed,
                               tlt_drafter **out, tlt_err *err);
 
-/* Read a directory. Wrong hidden size, vocabulary, head shape, tensor set or shape, or damage:
- * TLT_EDATA with file, field or tensor, what it has and what the target needs. Rope settings, norm
- * epsilon and MLP width are the file's own. embed_tokens.weight and lm_head.weight may be there and
- * are passed over: embedding and head are the target's. Without hot_tokens.json the first
- * TLT_HOT_DEFAULT ids are hot. */
+/* Read a directory, or the newest of a run's drafter/ (LATEST). Wrong hidden size, vocabulary, head
+ * shape, tensor set or shape, or damage: TLT_EDATA with file, field or tensor, what it has and what
+ * the target needs. Rope settings, norm epsilon and MLP width are the file's own.
+ * embed_tokens.weight and lm_head.weight may be there and are passed over: embedding and head are
+ * the target's. Without hot_tokens.json the first TLT_HOT_DEFAULT ids are hot. */
 tlt_status tlt_drafter_load(const char *dir, const tlt_weights *target, tlt_pool *pool,
                             tlt_drafter **out, tlt_err *err);
 

@@ -128,12 +128,34 @@ static tlt_status read_tensors(tlt_drafter *d, const tlt_weights *target, const 
   return s;
 }
 
-tlt_status tlt_drafter_load(const char *dir, const tlt_weights *target, tlt_pool *pool,
+/* A run's drafter/ stands for the step that its LATEST names. */
+static tlt_status resolve(const char *given, char dir[TLT_PATH_MAX], tlt_err *err) {
+  enum { NAME_BYTES_MAX = 256 };
+  char path[TLT_PATH_MAX], *name;
+  size_t n;
+  snprintf(dir, TLT_PATH_MAX, "%s", given);
+  tlt_path_join(path, given, "config.json");
+  if (tlt_path_exists(path)) return TLT_OK;
+  tlt_path_join(path, given, "LATEST");
+  if (!tlt_path_exists(path)) return TLT_OK;
+  tlt_status s = tlt_file_load(path, NAME_BYTES_MAX, &name, &n, err);
+  if (s != TLT_OK) return s;
+  name[strcspn(name, "\n")] = 0;
+  if (strncmp(name, "step-", 5) != 0 || strchr(name, '/'))
+    s = tlt_fail(err, TLT_EDATA, "%s: got %.60s, expected the name of a step", path, name);
+  else tlt_path_join(dir, given, name);
+  tlt_free(name);
+  return s;
+}
+
+tlt_status tlt_drafter_load(const char *given, const tlt_weights *target, tlt_pool *pool,
                             tlt_drafter **out, tlt_err *err) {
+  char dir[TLT_PATH_MAX];
   tlt_config c;
   tlt_drafter *d = NULL;
   *out = NULL;
-  tlt_status s = tlt_config_load(dir, &c, err);
+  tlt_status s = resolve(given, dir, err);
+  if (s == TLT_OK) s = tlt_config_load(dir, &c, err);
   if (s == TLT_OK) s = check_config(dir, &c, &target->config, err);
   if (s == TLT_OK) s = tlt__drafter_shell(&c, &d, err);
   if (s == TLT_OK) s = read_tensors(d, target, dir, pool, err);

@@ -16,7 +16,9 @@ enum {
   UNROLL_EVAL = 5,
   WARMUP = 20, /* optimizer steps */
   SKIPS_MOST = 8,
+  YOUNG = 600, /* micro-steps of a new drafter */
 };
+#define YOUNG_FACTOR 4.0
 
 bool tlt_drafting_wanted(const tlt_train_config *c) {
   return c->drafter.train == TLT_DRAFTER_IDLE && c->speculation.draft >= TLT_DRAFT_EAGLE;
@@ -114,6 +116,7 @@ static tlt_status open_replica(tlt_drafting *d, tlt_err *err) {
                       : tlt_drafter_create(m->weights, 0, d->o.seed, &first, err);
   if (s == TLT_OK) s = tlt__drafting_replica(d, first, err);
   if (s != TLT_OK) return s;
+  d->total_steps = path ? YOUNG : 0;
   d->ready = path || d->drafter->n_hot == m->weights->config.vocab;
   return path ? tlt__drafting_install(d, err) : TLT_OK;
 }
@@ -171,21 +174,28 @@ void tlt_drafting_end(tlt_drafting *d) {
 
 /* ---- training -------------------------------------------------------------------------------- */
 
+/* Warm-up, then constant, since the target never stands still. A drafter that began as nothing is
+ * far from its target and learns faster first. */
+static float rate(const tlt_drafting *d) {
+  long step = (long)tlt_trainer_steps(tlt_drafter_trainer_state(d->trainer)) + 1;
+  double young = 1 - (double)d->total_steps / YOUNG, lr = d->o.conf->lr;
+  if (young > 0) lr *= 1 + (YOUNG_FACTOR - 1) * young;
+  return tlt_schedule(TLT_SCHEDULE_CONSTANT, (float)lr, step, WARMUP, step + WARMUP);
+}
+
 static void optimize(tlt_drafting *d, tlt_err *err) {
-  tlt_trainer *state = tlt_drafter_trainer_state(d->trainer);
-  long step = (long)tlt_trainer_steps(state) + 1;
-  tlt_adamw how = {
-      .lr = tlt_schedule(TLT_SCHEDULE_CONSTANT, (float)d->o.conf->lr, step, WARMUP, step + WARMUP),
-      .beta1 = 0.9f,
-      .beta2 = 0.95f,
-      .eps = 1e-8f,
-      .weight_decay = 0.01f,
-      .clip_norm = 1.0f};
+  tlt_adamw how = {.lr = rate(d),
+                   .beta1 = 0.9f,
+                   .beta2 = 0.95f,
+                   .eps = 1e-8f,
+                   .weight_decay = 0.01f,
+                   .clip_norm = 1.0f};
   tlt_step_result result;
   if (tlt_drafter_trainer_step(d->trainer, &how, &result, err) != TLT_OK) {
     tlt__drafting_end_with(d, err);
     return;
   }
+  if (tlt_pool_abandoned(d->o.model->pool)) return; /* its norm may mean nothing */
   d->skips = result.skipped ? d->skips + 1 : 0;
   if (d->skips <= SKIPS_MOST) return;
   tlt_fail(err, TLT_ENUMERIC, "%s: gradient is not finite", result.bad_param);
@@ -200,7 +210,8 @@ static bool clear_stale(tlt_drafting *d) {
   return !d->stale;
 }
 
-/* An optimizer step that is cut short leaves some rows without it, which does no harm here. */
+/* An optimizer step that is cut short leaves the gradient of some rows to the next one, which does
+ * no harm here. */
 static tlt_piece train_micro(tlt_drafting *d, const tlt_draft_micro *m) {
   tlt_err err;
   tlt_status s = TLT_ESTOPPED;
@@ -244,7 +255,7 @@ tlt_piece tlt_drafting_piece(tlt_drafting *d) {
 void tlt_drafting_keep_alive(tlt_drafting *d, double seconds) {
   if (!d || d->dead) return;
   double share = d->o.conf->min_share * seconds, most = 2 * fmax(share, d->piece);
-  d->owed = fmin(d->owed + share - d->idle_seconds, most);
+  d->owed = fmax(fmin(d->owed + share - d->idle_seconds, most), -most);
   if (tlt_share_rests(&d->share)) d->owed = fmin(d->owed, 0);
   while (d->owed > 0 && d->owed >= 0.5 * d->piece && !tlt_share_rests(&d->share)) {
     if (tlt_drafting_piece(d) != TLT_PIECE_DONE) break;

@@ -5,7 +5,17 @@
 #include "base/mem.h"
 #include "base/philox.h"
 
+/* Memory of an entry. That of entries which are gone is used again: pages that go back to the
+ * system cost more to get again than to fill. */
+typedef struct piece {
+  unsigned char *memory; /* 64-aligned */
+  size_t room;
+} piece;
+
+enum { ROOM_UNIT = 4096 };
+
 typedef struct entry {
+  piece piece;
   int32_t *tokens;       /* [n], then padding to 64 bytes, then hidden */
   unsigned char *hidden; /* [n][row_bytes] */
   int n, prompt;
@@ -20,7 +30,10 @@ struct tlt_replay {
   entry *entry; /* [count], in the order they were added */
   int count, capacity;
   int64_t serial, refused, evicted, epoch;
-  size_t bytes;
+  size_t bytes; /* of all entries */
+  piece *spare; /* [n_spare], room for `capacity` */
+  int n_spare;
+  size_t spare_bytes; /* with `bytes` at most o.bytes, as far as there are any */
   /* of the last micro-batch */
   int32_t *tokens, *cu, *prompt;
   const void **hidden;
@@ -34,9 +47,38 @@ tlt_status tlt_replay_create(const tlt_replay_options *o, tlt_replay **out, tlt_
   return TLT_OK;
 }
 
+static void drop_spare(tlt_replay *r, int i) {
+  tlt_free(r->spare[i].memory);
+  r->spare_bytes -= r->spare[i].room;
+  r->spare[i] = r->spare[--r->n_spare];
+}
+
+/* The spare piece that fits best, at most half of it in vain; else a new one. */
+static piece take_piece(tlt_replay *r, size_t bytes) {
+  int best = -1;
+  for (int i = 0; i < r->n_spare; i++) {
+    size_t room = r->spare[i].room;
+    if (room >= bytes && room <= 2 * bytes && (best < 0 || room < r->spare[best].room)) best = i;
+  }
+  if (best >= 0) {
+    piece p = r->spare[best];
+    r->spare_bytes -= p.room;
+    r->spare[best] = r->spare[--r->n_spare];
+    return p;
+  }
+  size_t room = (bytes + ROOM_UNIT - 1) / ROOM_UNIT * ROOM_UNIT;
+  return (piece){tlt_calloc_aligned(1, room), room};
+}
+
+static void give_piece(tlt_replay *r, piece p) {
+  if (r->n_spare == r->capacity) drop_spare(r, 0);
+  r->spare[r->n_spare++] = p;
+  r->spare_bytes += p.room;
+}
+
 static void remove_entry(tlt_replay *r, int i) {
   r->bytes -= r->entry[i].bytes;
-  tlt_free(r->entry[i].tokens);
+  give_piece(r, r->entry[i].piece);
   memmove(&r->entry[i], &r->entry[i + 1], (size_t)(r->count - i - 1) * sizeof *r->entry);
   r->count--;
 }
@@ -44,6 +86,8 @@ static void remove_entry(tlt_replay *r, int i) {
 void tlt_replay_free(tlt_replay *r) {
   if (!r) return;
   while (r->count) remove_entry(r, r->count - 1);
+  while (r->n_spare) drop_spare(r, 0);
+  tlt_free(r->spare);
   tlt_free(r->entry);
   tlt_free(r->tokens);
   tlt_free(r->cu);
@@ -85,6 +129,9 @@ static tlt_status grow(tlt_replay *r, tlt_err *err) {
   entry *more = tlt_realloc(r->entry, (size_t)capacity * sizeof *more);
   if (!more) return tlt_fail_nomem(err, "replay buffer", (size_t)capacity * sizeof *more);
   r->entry = more;
+  piece *spare = tlt_realloc(r->spare, (size_t)capacity * sizeof *spare);
+  if (!spare) return tlt_fail_nomem(err, "replay buffer", (size_t)capacity * sizeof *spare);
+  r->spare = spare;
   r->capacity = capacity;
   return TLT_OK;
 }
@@ -101,8 +148,10 @@ tlt_status tlt_replay_add(tlt_replay *r, int n, int prompt, int64_t version, boo
   }
   tlt_status status = grow(r, err);
   if (status) return status;
-  e.tokens = tlt_calloc_aligned(1, e.bytes);
-  if (!e.tokens) return tlt_fail_nomem(err, "replay buffer", e.bytes);
+  e.piece = take_piece(r, e.bytes);
+  while (r->n_spare && r->bytes + e.bytes + r->spare_bytes > r->o.bytes) drop_spare(r, 0);
+  if (!e.piece.memory) return tlt_fail_nomem(err, "replay buffer", e.bytes);
+  e.tokens = (int32_t *)(void *)e.piece.memory;
   e.hidden = (unsigned char *)e.tokens + token_bytes(n);
   e.drawn = r->epoch;
   r->entry[r->count++] = e;
