@@ -168,7 +168,7 @@ def main():
     config = write_config(a)
     if not a.no_run:
         first_drafter(a)
-    todo = [(curve, seed) for seed in range(1, a.seeds + 1) for curve in curves]
+    todo = [(curve, seed) for curve in curves for seed in range(1, a.seeds + 1)]
     with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
         lines = list(pool.map(lambda x: run(a, config, *x), todo))
     runs = {x: m for x, m in zip(todo, lines) if m}

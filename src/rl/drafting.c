@@ -104,6 +104,9 @@ static tlt_status open_buffer(tlt_drafting *d, tlt_err *err) {
                              .samples = d->o.samples,
                              .hold_every = HOLD_EVERY,
                              .vocab = m->weights->config.vocab};
+  size_t seen = (size_t)co.vocab * (sizeof *d->seen + sizeof(float) + sizeof(int32_t));
+  d->seen = tlt_malloc(seen);
+  if (!d->seen) return tlt_fail_nomem(err, "drafting", seen);
   tlt_status s = tlt_replay_create(&ro, &d->replay, err);
   return s == TLT_OK ? tlt_recorder_create(&co, d->replay, &d->recorder, err) : s;
 }
@@ -143,6 +146,7 @@ void tlt_drafting_close(tlt_drafting *d) {
   tlt_drafter_trainer_free(d->trainer);
   tlt_drafter_free(d->drafter);
   tlt_free(d->published);
+  tlt_free(d->seen);
   tlt_free(d);
 }
 

@@ -34,6 +34,8 @@ struct tlt_drafting {
   unsigned char *published; /* bytes of the published drafter's weights, as in drafter->weights */
   bool has_published;
 
+  int64_t *seen; /* [V] drawn tokens of all workers; then float [V], int32_t [V] of workspace */
+
   int64_t version;                   /* RL step of the newest answers */
   int64_t new_steps;                 /* micro-steps since the last publication */
   double new_seconds, evaluation;    /* their time; of the last measurement */

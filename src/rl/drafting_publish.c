@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "rl/drafting_internal.h"
 #include "train/hot.h"
 
@@ -46,14 +45,12 @@ static tlt_status choose_hot(tlt_drafting *d, const int64_t *seen, int32_t *hot,
 static tlt_status update_hot(tlt_drafting *d, const tlt_drafting_peers *p, tlt_err *err) {
   size_t vocab = (size_t)d->o.model->weights->config.vocab;
   if ((int)vocab <= d->train.max_hot) return TLT_OK;
-  int64_t *seen = tlt_malloc(vocab * (sizeof *seen + sizeof(float) + sizeof(int32_t)));
-  if (!seen) return tlt_fail_nomem(err, "hot tokens", vocab * sizeof *seen);
+  int64_t *seen = d->seen;
   float *x = (float *)(seen + vocab);
   tlt_err why;
   tlt_status s = seen_by_all(d, p, x, seen, err);
   if (s == TLT_OK && choose_hot(d, seen, (int32_t *)(x + vocab), &why) != TLT_OK)
     tlt__drafting_end_with(d, &why);
-  tlt_free(seen);
   return s;
 }
 
