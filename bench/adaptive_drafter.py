@@ -148,6 +148,7 @@ def compare(a, runs, one, other):
     seeds = sorted(s for c, s in runs if c == one and (other, s) in runs)
     x = [column(runs[one, s], "spec/accept_length", a.steps - LAST, a.steps) -
          column(runs[other, s], "spec/accept_length", a.steps - LAST, a.steps) for s in seeds]
+    x = [v for v in x if math.isfinite(v)]
     if x:
         m, low, high = interval(x)
         print(f"{one} minus {other}, last {LAST} steps, {len(x)} seeds: {m:+.4f} "
