@@ -11,7 +11,7 @@ typedef struct tlt_bench_row {
   int rows;         /* batch or rows; 0: not applicable */
   double value;     /* median over rounds */
   double low, high; /* fastest and slowest round, same unit */
-  const char *unit; /* "tokens/s", "ms", "GB/s", "GFLOP/s" */
+  const char *unit; /* "tokens/s", "ms", "GB/s", "GFLOP/s", "%" */
 } tlt_bench_row;
 
 typedef struct tlt_bench_table {
@@ -26,6 +26,9 @@ void tlt_bench_add(tlt_bench_table *t, const char *what, int rows, double *value
 /* Decode at batch 1, 8, 16, 32 (T = 1, 40-token distinct prompts, 64 tokens, prefill left out) and
  * prefill of 4 x 512 tokens with logits of the last. */
 tlt_status tlt_bench_generate(tlt_model *m, int rounds, tlt_bench_table *t, tlt_err *err);
+
+/* A decode step of 32 sequences at temperature 1 beside the same at temperature 0, in turn. */
+tlt_status tlt_bench_noise(tlt_model *m, int rounds, tlt_bench_table *t, tlt_err *err);
 
 /* Forward + backward of 4 x 512 tokens in one micro-batch, and an optimizer step. */
 tlt_status tlt_bench_train(tlt_model *m, int rounds, tlt_bench_table *t, tlt_err *err);

@@ -44,9 +44,17 @@ static tlt_status run(const char *what, const char *model, const char *numerics,
   tlt_model_options o = {.numerics = numerics, .threads = threads};
   tlt_status s = tlt_model_open(model, &o, &m, err);
   if (s == TLT_OK && !strcmp(what, "generate")) s = tlt_bench_generate(m, rounds, t, err);
+  else if (s == TLT_OK && !strcmp(what, "noise")) s = tlt_bench_noise(m, rounds, t, err);
   else if (s == TLT_OK && !strcmp(what, "train")) s = tlt_bench_train(m, rounds, t, err);
   tlt_model_close(m);
   return s;
+}
+
+static bool is_figure(const char *what) {
+  static const char *const name[] = {"kernels", "generate", "noise", "train"};
+  for (int i = 0; i < 4; i++)
+    if (!strcmp(what, name[i])) return true;
+  return false;
 }
 
 static int bench_main(int argc, char **argv) {
@@ -57,7 +65,7 @@ static int bench_main(int argc, char **argv) {
   bool json = false;
   const tlt_arg table[] = {
       {"model", TLT_ARG_TEXT, &model, 0, 0, "DIR",
-       "model of 'generate' and 'train' (models/tiny-countdown)"},
+       "model, except for 'kernels' (models/tiny-countdown)"},
       {"numerics", TLT_ARG_TEXT, &numerics, 0, 0, "PATH",
        "auto, portable, avx512bf16 or amx (auto)"},
       {"threads", TLT_ARG_INT, &threads, 0, 1024, "N", "threads (0: all cores)"},
@@ -72,13 +80,14 @@ static int bench_main(int argc, char **argv) {
   tlt_status s = tlt_args_parse(&tlt_cmd_bench, table, sizeof table / sizeof *table, argc, argv,
                                 &rest, &n_rest, &help, &err);
   if (s == TLT_OK && help) return 0;
-  if (s == TLT_OK && (n_rest != 1 || (strcmp(rest[0], "kernels") && strcmp(rest[0], "generate") &&
-                                      strcmp(rest[0], "train"))))
-    s = tlt_fail(&err, TLT_EUSAGE, "expected one of: kernels, generate, train, policy, rollout");
+  if (s == TLT_OK && (n_rest != 1 || !is_figure(rest[0])))
+    s = tlt_fail(&err, TLT_EUSAGE,
+                 "expected one of: kernels, generate, noise, train, policy, rollout");
   if (s == TLT_OK) s = run(rest[0], model, numerics, threads, rounds, &results, &err);
   if (results.count) (json ? print_json : print_table)(&results);
   return s == TLT_OK ? 0 : tlt_report_error(&err);
 }
 
-const tlt_command tlt_cmd_bench = {"bench", "kernels|generate|train|policy|rollout [options]",
-                                   "measure kernels, generation, training or speculation", bench_main};
+const tlt_command tlt_cmd_bench = {"bench", "kernels|generate|noise|train|policy|rollout [options]",
+                                   "measure kernels, generation, training or speculation",
+                                   bench_main};

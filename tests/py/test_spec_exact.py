@@ -57,6 +57,8 @@ class Models:
         return self.made[name]
 
     def drafter(self, name):
+        if name == "tiny":
+            return TINY + "-drafter"
         key = f"{name}-drafter"
         if key not in self.made:
             self.made[key] = write_drafter(str(self.root / key), self.directory(name), 7)
@@ -118,6 +120,15 @@ def test_no_setting_changes_a_token(models):
             drafted += total(stats["spec"]["drafted"])
             accepted += total(stats["spec"]["accepted"])
     assert drafted > 1000 and accepted > 100, "hardly anything was speculated: nothing was tested"
+
+
+def test_a_random_drafter_changes_no_token(tmp_path, models):
+    models.made["random-drafter"] = write_drafter(str(tmp_path / "drafter"), TINY, 7)
+    models.made["random"], models.made["random-prompts"] = TINY, models.prompts("tiny")
+    factors = {**FACTORS, "model": ["random"], "draft": ["eagle", "auto"], "policy": ["planner", "eg", "fixed:4_2_8"],
+               "sampling": ["T0", "T1"]}
+    for row in covering_set(factors):
+        assert models.run(row, 2, 48)[0] == models.without({**row, "model": "tiny"}, 2, 48), row
 
 
 def test_smollm2_speculates_exactly(models, smollm2):
