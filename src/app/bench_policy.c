@@ -119,7 +119,7 @@ static int list_fixed(const bench *b, fixed *out) {
   static const int depth[] = {1, 2, 4, 8, 12}, topk[] = {1, 2, 4}, verify[] = {2, 4, 8, 16, 32};
   int n = 0;
   for (int d = TLT_DRAFT_SUFFIX; d <= TLT_DRAFT_AUTO; d++) {
-    if (d >= TLT_DRAFT_EAGLE && !b->o->drafter) continue;
+    if (!b->o->fixed[d] || (d >= TLT_DRAFT_EAGLE && !b->o->drafter)) continue;
     for (int i = 0; i < 5; i++)
       for (int k = 0; k < 3; k++)
         for (int v = 0; v < 5; v++) {

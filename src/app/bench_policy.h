@@ -32,7 +32,9 @@ typedef struct tlt_bench_policy_options {
   int max_tokens; /* per answer */
   float temperature;
   uint32_t seed;
-  bool against_fixed; /* also find the best fixed setting of every cell and compare with it */
+  /* Also find the best fixed setting of every cell, of these draft kinds, and compare with it. */
+  bool fixed[TLT_DRAFT_AUTO + 1];
+  bool against_fixed;
 } tlt_bench_policy_options;
 
 /* One comparison. ratio: speed of the setting over that of `against`. */

@@ -9,7 +9,7 @@
 #include "io/text.h"
 
 typedef struct policy_args {
-  const char *model, *numerics, *draft, *batches, *texts;
+  const char *model, *numerics, *draft, *batches, *texts, *fixed;
   int threads;
   bool json;
   tlt_bench_policy_options o;
@@ -77,13 +77,26 @@ static tlt_status parse_texts(policy_args *a, tlt_err *err) {
   return TLT_OK;
 }
 
+static tlt_status parse_fixed(policy_args *a, tlt_err *err) {
+  tlt_draft_kind kind = TLT_DRAFT_OFF;
+  if (!a->fixed) return TLT_OK;
+  a->o.against_fixed = true;
+  bool all = strcmp(a->fixed, "all") == 0;
+  if (!all && (tlt_draft_kind_find(a->fixed, &kind, err) != TLT_OK || kind == TLT_DRAFT_OFF))
+    return tlt_fail(err, TLT_EUSAGE, "--fixed: got \"%s\", expected suffix, eagle, auto or all",
+                    a->fixed);
+  for (int i = TLT_DRAFT_SUFFIX; i <= TLT_DRAFT_AUTO; i++) a->o.fixed[i] = all || i == (int)kind;
+  return TLT_OK;
+}
+
 static tlt_status check(policy_args *a, tlt_err *err) {
   tlt_status s = tlt_draft_kind_find(a->draft, &a->o.draft, err);
   if (s != TLT_OK) return tlt_fail_prefix(err, "--draft");
   tlt_spec_options so = {.draft = a->o.draft, .policy = a->o.policy, .drafter = a->o.drafter};
   s = tlt_spec_check(&so, err);
   if (s == TLT_OK) s = parse_batches(a, err);
-  return s == TLT_OK ? parse_texts(a, err) : s;
+  if (s == TLT_OK) s = parse_texts(a, err);
+  return s == TLT_OK ? parse_fixed(a, err) : s;
 }
 
 static tlt_status run(policy_args *a, tlt_err *err) {
@@ -113,8 +126,8 @@ int tlt_bench_policy_main(int argc, char **argv) {
       {"drafter", TLT_ARG_TEXT, &a.o.drafter, 0, 0, "DIR", "learned drafter"},
       {"policy", TLT_ARG_TEXT, &a.o.policy, 0, 0, "NAME",
        "planner, beg-mab, eg, ucb1 or fixed:DEPTH_TOPK_VERIFY (planner)"},
-      {"fixed", TLT_ARG_FLAG, &a.o.against_fixed, 0, 0, NULL,
-       "also compare with the five best of all fixed settings"},
+      {"fixed", TLT_ARG_TEXT, &a.fixed, 0, 0, "HOW",
+       "also compare with the five best fixed settings of draft suffix, eagle, auto, or all"},
       {"batches", TLT_ARG_TEXT, &a.batches, 0, 0, "LIST",
        "sequences decoded at once (1,2,4,8,16,32,64)"},
       {"texts", TLT_ARG_TEXT, &a.texts, 0, 0, "LIST",

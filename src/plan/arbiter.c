@@ -11,8 +11,9 @@
 #define DEBT_MOST 8.0     /* of one trial, in windows of its length */
 enum {
   FIRST_STEPS = 4,   /* of the very first window, which only is a yardstick */
-  FIRST_STRETCH = 4, /* where others say that being awake pays */
+  FIRST_STRETCH = 4, /* where neighbours say what pays */
   FREE_TRIALS = 1,   /* what the planner learns in the first ones is for later */
+  LOST_STEPS = 4,    /* a trial of being awake that lost so many ends */
 };
 
 static int range_of(int sequences) {
@@ -23,7 +24,7 @@ static int range_of(int sequences) {
 }
 
 /* A range that was never seen begins asleep: the yardstick comes first. Where more sequences
- * already gained by being awake, fewer will too. */
+ * already gained by being awake, fewer will too; where fewer did not, there is no hurry. */
 static tlt_arbiter_range *range_at(tlt_arbiter *a, int sequences) {
   int i = range_of(sequences);
   tlt_arbiter_range *r = &a->range[i];
@@ -31,6 +32,8 @@ static tlt_arbiter_range *range_at(tlt_arbiter *a, int sequences) {
   *r = (tlt_arbiter_range){.known = true, .stretch = 1};
   if (i + 1 < TLT_ARBITER_RANGES && a->range[i + 1].trials && a->range[i + 1].awake) {
     r->awake = true;
+    r->stretch = FIRST_STRETCH;
+  } else if (i > 0 && a->range[i - 1].trials && !a->range[i - 1].awake) {
     r->stretch = FIRST_STRETCH;
   }
   return r;
@@ -101,6 +104,25 @@ static void end_window(tlt_arbiter_range *r, double score) {
   r->trial = ++r->windows >= r->stretch && r->debt <= 0;
 }
 
+/* Steps that the timed ones of a trial took too long, steps in which the machine was away as few.
+ */
+static double lost(const tlt_arbiter_range *r) {
+  const tlt_window *w = &r->window;
+  double sum = 0;
+  for (int i = 0; i < w->steps; i++) {
+    double time = (double)w->time[i] / exp(r->recent);
+    sum += (time < (double)OUTLIER ? time : (double)OUTLIER) - (double)w->tokens[i];
+  }
+  return sum;
+}
+
+static bool is_complete(const tlt_arbiter_range *r) {
+  const tlt_window *w = &r->window;
+  int least = r->trial || r->windows || r->trials ? TLT_WINDOW_STEPS : FIRST_STEPS;
+  if (w->steps == TLT_WINDOW_MOST || (w->steps >= least && w->us >= TLT_WINDOW_US)) return true;
+  return r->trial && !r->awake && w->steps >= LOST_STEPS && lost(r) > LOST_STEPS;
+}
+
 void tlt_arbiter_observe(tlt_arbiter *a, int sequences, double tokens, double us, double plain) {
   tlt_arbiter_range *r = range_at(a, sequences);
   tlt_window *w = &r->window;
@@ -112,8 +134,7 @@ void tlt_arbiter_observe(tlt_arbiter *a, int sequences, double tokens, double us
   if (a->warm++ < TLT_WARM_STEPS) return;
   w->time[w->steps] = (float)time;
   w->tokens[w->steps++] = (float)tokens;
-  int least = r->trial || r->windows || r->trials ? TLT_WINDOW_STEPS : FIRST_STEPS;
-  if ((w->steps < least || w->us < TLT_WINDOW_US) && w->steps < TLT_WINDOW_MOST) return;
+  if (!is_complete(r)) return;
   double score = score_of(w);
   if (r->trial) end_trial(r, score);
   else end_window(r, score);

@@ -220,7 +220,7 @@ static void start_step(tlt_spec *s, int n, const tlt_spec_seq *seq) {
 
 /* The step before this one is over: the arbiter hears how long it took, all in all. */
 static void time_last_step(tlt_spec *s, double now) {
-  if (s->since > 0 && s->progress > 0)
+  if (!s->bandit && s->since > 0 && s->progress > 0)
     tlt_arbiter_observe(&s->arbiter, s->n, s->progress, (now - s->since) * 1e6,
                         tlt_cost_plain(&s->verify, s->n, s->context));
   s->progress = 0;
