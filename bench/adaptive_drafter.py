@@ -89,6 +89,8 @@ def settings(a, curve, seed):
 
 def write_config(a):
     path = os.path.join(a.out, "run.yaml")
+    if a.no_run:
+        return path
     with open(path, "w", encoding="utf-8") as f:
         f.write(f"model: {a.model}\nsteps: {a.steps}\ndata: {{task: countdown, count: 4000, seed: 11}}\n"
                 f"eval: {{every: 0}}\nrollout: {{prompts: {a.prompts}, samples: {a.samples}, "

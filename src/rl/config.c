@@ -87,7 +87,7 @@ static const tlt_yaml_row drafter_rows[] = {
     {TLT_ROW_REAL(tlt_conf_drafter, min_share, "0.03", 0, 1,
                   "of a step, spent on the drafter where idle time does not give as much"),
      .may_change = true},
-    {TLT_ROW_REAL(tlt_conf_drafter, lr, "1e-3", 0, 1, "learning rate of the drafter"),
+    {TLT_ROW_REAL(tlt_conf_drafter, lr, "3e-4", 0, 1, "learning rate of the drafter"),
      .may_change = true},
 };
 

@@ -16,9 +16,10 @@ enum {
   UNROLL_EVAL = 5,
   WARMUP = 20, /* optimizer steps */
   SKIPS_MOST = 8,
-  YOUNG = 600, /* micro-steps of a new drafter */
+  EPOCHS_MOST = 2, /* over the buffer in one RL step: an answer is in it for two steps */
+  YOUNG = 600,     /* micro-steps of a new drafter */
 };
-#define YOUNG_FACTOR 4.0
+#define YOUNG_FACTOR 10.0
 
 bool tlt_drafting_wanted(const tlt_train_config *c) {
   return c->drafter.train == TLT_DRAFTER_IDLE && c->speculation.draft >= TLT_DRAFT_EAGLE;
@@ -156,6 +157,7 @@ void tlt_drafting_begin(tlt_drafting *d, int64_t step, uint32_t first, int group
   tlt_err err;
   if (!d || d->dead) return;
   d->version = step;
+  d->step_tokens = 0;
   tlt_replay_drop(d->replay, step - 1);
   tlt_drafter_refresh(d->drafter, d->o.model->weights);
   if (tlt_recorder_begin(d->recorder, step, first, groups, &err) != TLT_OK) {
@@ -238,6 +240,7 @@ tlt_piece tlt_drafting_piece(tlt_drafting *d) {
   tlt_draft_micro m;
   double from = tlt_now();
   if (!d || d->dead || !d->ready ||
+      d->step_tokens >= EPOCHS_MOST * tlt_replay_counts(d->replay).tokens ||
       !tlt_replay_draw(d->replay, d->train.micro_tokens, d->o.temperature, &m))
     return TLT_PIECE_NOTHING;
   int tokens = m.cu[m.n_samples];
@@ -250,6 +253,7 @@ tlt_piece tlt_drafting_piece(tlt_drafting *d) {
   d->new_steps++;
   d->total_steps++;
   d->total_tokens += tokens;
+  d->step_tokens += tokens;
   d->counts.steps++;
   d->counts.tokens += tokens;
   return piece;

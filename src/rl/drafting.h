@@ -57,7 +57,8 @@ void tlt_drafting_end(tlt_drafting *d);
 /* ---- training -------------------------------------------------------------------------------- */
 
 typedef enum tlt_piece {
-  TLT_PIECE_NOTHING, /* nothing to learn from, or drafting has ended: do not ask again soon */
+  TLT_PIECE_NOTHING, /* nothing to learn from, every answer was seen often enough in this step, or
+                        drafting has ended: do not ask again soon */
   TLT_PIECE_DONE,
   TLT_PIECE_DROPPED /* interrupted: its work is lost, which is allowed */
 } tlt_piece;

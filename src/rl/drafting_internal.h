@@ -37,6 +37,7 @@ struct tlt_drafting {
   int64_t *seen; /* [V] drawn tokens of all workers; then float [V], int32_t [V] of workspace */
 
   int64_t version;                   /* RL step of the newest answers */
+  int64_t step_tokens;               /* trained in this RL step */
   int64_t new_steps;                 /* micro-steps since the last publication */
   double new_seconds, evaluation;    /* their time; of the last measurement */
   int64_t total_steps, total_tokens; /* since it was new; from a file: as if it were 600 old */

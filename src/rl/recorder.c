@@ -200,9 +200,10 @@ static bool is_complete(const group *g, const answer *a) {
   return a->n_tokens == 1 || (a->base == a->n_prompt && a->n >= a->n_tokens - 1);
 }
 
+/* Siblings of a trained answer are half known to the drafter: whole groups are held back. */
 static bool is_held(const tlt_recorder *r, const waiting *w) {
-  uint64_t index = (uint64_t)(r->first + (uint32_t)w->group) * (uint64_t)r->o.samples + w->sample;
-  return r->o.hold_every && index % (uint64_t)r->o.hold_every == (uint64_t)r->o.hold_every - 1;
+  uint32_t every = (uint32_t)(r->groups < r->o.hold_every ? r->groups : r->o.hold_every);
+  return every > 1 && (r->first + (uint32_t)w->group) % every == every - 1;
 }
 
 static bool add_answer(tlt_recorder *r, const group *g, const answer *a, bool held) {

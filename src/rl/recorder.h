@@ -19,7 +19,8 @@ typedef struct tlt_recorder tlt_recorder;
 typedef struct tlt_recorder_options {
   size_t row_bytes; /* of one hidden state: tlt_act_stride(H) * act_size */
   int samples;      /* answers per group */
-  int hold_every;   /* every hold_every-th answer is held back; 0: none */
+  int hold_every;   /* all answers of every hold_every-th group are held back, or of one group per
+                       rollout where that has fewer; 0: none */
   int vocab;
 } tlt_recorder_options;
 

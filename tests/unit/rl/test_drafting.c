@@ -137,21 +137,23 @@ static void test_gaps(void **state) {
   close_stage(&s);
 }
 
-/* While the buffer is in use answers wait; every second one is held back. */
+/* While the buffer is in use answers wait; every second group is held back. */
 static void test_hold(void **state) {
   (void)state;
-  stage s = open_stage(2, 1);
-  feed(&s, 0, 0, 0, 5, 5);
+  stage s = open_stage(2, 2);
   tlt_recorder_hold(s.recorder, true);
-  for (int i = 0; i < SAMPLES; i++) {
-    feed(&s, 0, i, 5, 9, 5);
-    finish(&s, 0, i, 5, 10);
+  for (int g = 0; g < 2; g++) {
+    feed(&s, g, 0, 0, 5, 5);
+    for (int i = 0; i < SAMPLES; i++) {
+      feed(&s, g, i, 5, 9, 5);
+      finish(&s, g, i, 5, 10);
+    }
   }
   assert_int_equal(tlt_replay_counts(s.replay).samples, 0);
   tlt_recorder_hold(s.recorder, false);
   tlt_replay_count c = tlt_replay_counts(s.replay);
-  assert_int_equal(c.samples, 2);
-  assert_int_equal(c.held, 2);
+  assert_int_equal(c.samples, SAMPLES);
+  assert_int_equal(c.held, SAMPLES);
   assert_int_equal(c.versions, 1);
   tlt_recorder_end(s.recorder);
   close_stage(&s);
