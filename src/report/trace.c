@@ -18,6 +18,7 @@ typedef struct writer {
   int64_t before; /* nanoseconds of the run before that */
   int64_t last_step;
   int n_tracks;
+  double cut;   /* seconds of spans of the account at work that lie before the end of its track */
   int64_t *end; /* [n_tracks] where each track ends, nanoseconds; -1: not named yet */
 } writer;
 
@@ -91,6 +92,8 @@ static int64_t place(const writer *w, int track, const tlt_account *a, double se
 static void put_span(writer *w, const tlt_account *a, const tlt_span *s) {
   int track = a->worker + 1;
   int64_t begin = place(w, track, a, s->begin), end = place(w, track, a, s->end);
+  double cut = s->end - s->begin - (double)(end - begin) * 1e-9;
+  if (cut > 1e-8) w->cut += cut; /* else by rounding */
   if (end <= begin) return;
   begin_event(w, a->step, "work", 'X', a->worker);
   put_ns(w, "ts", begin);
@@ -130,7 +133,7 @@ static void put_totals(writer *w, const tlt_account *a) {
     tlt_text_add(&w->lines, ",");
   }
   tlt_text_add(&w->lines, "\"folded\":");
-  tlt_text_f64(&w->lines, a->folded);
+  tlt_text_f64(&w->lines, a->folded + w->cut);
   tlt_text_add(&w->lines, "}}\n");
 }
 
@@ -158,6 +161,7 @@ static tlt_status put(void *state, const tlt_account *a, tlt_err *err) {
   tlt_text_clear(&w->lines);
   if (a->worker == 0) put_step(w, a);
   if (w->end[a->worker + 1] < 0) put_names(w, a->step, a->worker + 1);
+  w->cut = 0;
   if (tlt_trace_file_details(w->file, a->step)) {
     int64_t from = w->end[a->worker + 1];
     for (int i = 0; i < a->n_points; i++) put_point(w, a, from, &a->point[i]);

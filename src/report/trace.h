@@ -6,7 +6,8 @@
  *   worker threads   X events named after states (events/spans.h), end to end, never overlapping;
  *                    args: detail (group or rollout, if any), count. At the end of the step an
  *                    instant "totals" whose args are the seconds per state, the same doubles as
- *                    workers/W/STATE of metrics.jsonl, and `folded`.
+ *                    workers/W/STATE of metrics.jsonl, and `folded`: how
+ *                    much of the spans is wrong, by joining short ones or where clocks disagree.
  *   counters         "worker W sequences", "worker W accepted length"
  *   every event      "step" beside the fields of the format
  *

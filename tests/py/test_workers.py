@@ -275,7 +275,8 @@ def test_interrupted(tmp_path, long_run, whole_group):
     assert_same(go_on(config, run.directory, 1 if whole_group else 4)[0], want)
 
 
-def test_the_run_s_own_drafter_is_damaged(tmp_path, long_run):
+@pytest.mark.parametrize("damage", ["newest", "all"])
+def test_the_run_s_own_drafter_is_damaged(tmp_path, long_run, damage):
     config, want = long_run
     run = Run(config, tmp_path / "run", "--workers", 2, "--set", "drafter.train=idle")
     try:
@@ -284,16 +285,16 @@ def test_the_run_s_own_drafter_is_damaged(tmp_path, long_run):
         assert run.wait(30) == 75, run.errors()
     finally:
         run.end()
-    files = [p for p in glob.glob(os.path.join(run.directory, "drafter", "**"), recursive=True) if os.path.isfile(p)]
-    if not files:
-        pytest.skip("this build keeps no drafter of the run")
-    for path in files:
-        os.truncate(path, os.path.getsize(path) // 2)
-    before = run.errors()
+    steps = sorted(glob.glob(os.path.join(run.directory, "drafter", "step-*")), key=lambda p: int(p.rpartition("-")[2]))
+    assert len(steps) > 1, "no drafter was kept"
+    for top in steps[-1:] if damage == "newest" else steps:
+        for path in glob.glob(os.path.join(top, "*")):
+            os.truncate(path, os.path.getsize(path) // 2)
+    before = len(run.errors())
     got, again = go_on(config, run.directory, 2)
     assert_same(got, want)
-    warned = [line for line in again.errors()[len(before):].splitlines() if "drafter" in line]
-    assert len(warned) == 1, again.errors()
+    warned = [x for x in again.errors()[before:].splitlines() if "warning" in x and "drafter" in x]
+    assert len(warned) == (1 if damage == "newest" else len(steps)), again.errors()
 
 
 def test_a_worker_that_stops_ends_the_run(stopped_worker, long_run):
