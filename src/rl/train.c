@@ -125,6 +125,7 @@ static tlt_status open_cluster(job *j, tlt_err *err) {
   if (s != TLT_OK) return s;
   j->leads = tlt_cluster_rank(j->cluster) == 0;
   tlt_log_mute(!j->leads);
+  if (!j->leads) j->hooks.memory = NULL;
   int size = tlt_cluster_size(j->cluster), asked = j->options->workers;
   if (asked > 0 && asked != size)
     return tlt_fail(err, TLT_EUSAGE, "--workers: got %d under a launcher that started %d", asked,
@@ -358,8 +359,8 @@ static tlt_status work(job *j, tlt_err *err) {
   }
   if (s == TLT_OK) s = open_all(j, &at, err);
   if (s != TLT_OK) return s;
-  tlt_log_mute(false);
   if (!j->leads) tlt_drafting_attach(j->session.drafting, j->dir.drafter, at.step, false);
+  tlt_log_mute(false);
   return j->leads ? lead(j, err) : tlt_follow(&j->session, at.step < 0 ? 0 : at.step, err);
 }
 
