@@ -13,7 +13,7 @@ enum {
   FIRST_STEPS = 4,   /* of the very first window, which only is a yardstick */
   FIRST_STRETCH = 4, /* where neighbours say what pays */
   FREE_TRIALS = 1,   /* what the planner learns in the first ones is for later */
-  LOST_STEPS = 4,    /* a trial of being awake that lost so many ends */
+  LOST_STEPS = 4,    /* a trial that lost so many ends */
 };
 
 static int range_of(int sequences) {
@@ -120,7 +120,7 @@ static bool is_complete(const tlt_arbiter_range *r) {
   const tlt_window *w = &r->window;
   int least = r->trial || r->windows || r->trials ? TLT_WINDOW_STEPS : FIRST_STEPS;
   if (w->steps == TLT_WINDOW_MOST || (w->steps >= least && w->us >= TLT_WINDOW_US)) return true;
-  return r->trial && !r->awake && w->steps >= LOST_STEPS && lost(r) > LOST_STEPS;
+  return r->trial && w->steps >= LOST_STEPS && lost(r) > LOST_STEPS;
 }
 
 void tlt_arbiter_observe(tlt_arbiter *a, int sequences, double tokens, double us, double plain) {
