@@ -8,6 +8,7 @@
 
 #define WAIT_S 0.05        /* for messages, with nothing to do */
 #define SCORE_WAIT_S 0.005 /* for scores, with messages to look at */
+#define REST_S 0.005       /* for messages, in the middle of idle work */
 #define TELL_EVERY_S 0.2
 
 typedef struct follower {
@@ -163,23 +164,34 @@ static tlt_status decode(follower *f, tlt_err *err) {
   return s == TLT_OK ? tell_progress(f, err) : s;
 }
 
-static bool look_in_gradient(void *context) {
-  follower *f = context;
-  tlt_work before = tlt_account_enter(account(f), TLT_WORK_OTHER);
+/* Something better to do than idle work, or none of it for now. */
+static bool is_interrupted(const follower *f) {
+  return busy(f) || (f->rolling && tlt_idle_rests(&f->session->idle));
+}
+
+/* In the pauses of idle work: messages, and groups that came meanwhile. */
+static void look(follower *f) {
   if (f->status == TLT_OK) f->status = attend(f, f->err);
-  while (f->status == TLT_OK && busy(f)) {
-    f->status = decode(f, f->err);
+  if (f->status != TLT_OK || !is_interrupted(f)) return;
+  tlt_work before = tlt_account_enter(account(f), TLT_WORK_IDLE);
+  while (f->status == TLT_OK && is_interrupted(f)) {
+    f->status = busy(f) ? decode(f, f->err) : tlt_cluster_wait(f->cluster, REST_S, f->err);
     if (f->status == TLT_OK) f->status = attend(f, f->err);
   }
   tlt_account_enter(account(f), before);
+}
+
+static bool look_in_gradient(void *context) {
+  look(context);
   return true;
 }
 
 static bool look_in_draft(void *context) {
   follower *f = context;
   if (f->status == TLT_OK) f->status = attend(f, f->err);
-  bool tasks_first = f->task && !f->session->idle.drafter_first;
-  return f->status == TLT_OK && f->command == TLT_TAG_HAND && !busy(f) && !tasks_first;
+  bool better = f->status != TLT_OK || f->command != TLT_TAG_HAND || busy(f) || !f->rolling;
+  if (!better) look(f);
+  return !better;
 }
 
 static tlt_status do_task(follower *f) {
@@ -216,6 +228,7 @@ static tlt_status be_idle(follower *f) {
     s = send(f, TLT_TAG_FREE, NULL, 0, f->err);
   }
   if (s != TLT_OK) return s;
+  if (f->rolling && tlt_idle_rests(idle)) return wait(f);
   if (f->task && !idle->drafter_first) return do_task(f);
   if (f->rolling && !f->evaluation && tlt_idle_draft(idle, look_in_draft, f)) return f->status;
   return f->task ? do_task(f) : wait(f);

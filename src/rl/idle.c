@@ -1,5 +1,11 @@
 #include "rl/idle.h"
 
+#include "base/clock.h"
+
+bool tlt_idle_rests(const tlt_idle *i) {
+  return i->toggle_s > 0 && (int64_t)(tlt_now() / i->toggle_s) % 2 == 1;
+}
+
 bool tlt_idle_draft(const tlt_idle *i, bool (*look)(void *context), void *context) {
   if (!i->micro_step) return false;
   tlt_work before = tlt_account_enter(i->account, TLT_WORK_DRAFTER);

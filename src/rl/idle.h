@@ -22,7 +22,13 @@ typedef struct tlt_idle {
    * NULL: the drafter is not trained. */
   bool (*micro_step)(void *context);
   void *context;
+  /* For measuring what idle work costs others: it rests every other `toggle_s` seconds, while the
+   * rollout runs. 0: never. */
+  double toggle_s;
 } tlt_idle;
+
+/* Idle work is to rest now. */
+bool tlt_idle_rests(const tlt_idle *i);
 
 /* Bring the drafter forward by one micro-step, in pauses of which look(context) is asked whether
  * there is still nothing better to do. false: nothing was to be done. */

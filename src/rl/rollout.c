@@ -157,26 +157,38 @@ static tlt_status decode_step(phase *p, tlt_err *err) {
   return s;
 }
 
-/* In the pauses of a gradient: what others want, and groups that came meanwhile. */
-static bool look_in_gradient(void *context) {
-  phase *p = context;
-  tlt_work before = tlt_account_enter(account(p), TLT_WORK_OTHER);
+/* Something better to do than idle work, or none of it for now. */
+static bool is_interrupted(const phase *p) {
+  return tlt_decode_busy(&p->decode) || (tlt_idle_rests(p->idle) && !is_over(p));
+}
+
+/* In the pauses of idle work: what others want, and groups that came meanwhile. */
+static void look(phase *p) {
   if (p->status == TLT_OK) p->status = attend(p, p->err);
-  while (p->status == TLT_OK && tlt_decode_busy(&p->decode)) {
-    p->status = decode_step(p, p->err);
-    if (p->status == TLT_OK) p->status = attend(p, p->err);
-  }
   show(p);
+  if (p->status != TLT_OK || !is_interrupted(p)) return;
+  tlt_work before = tlt_account_enter(account(p), TLT_WORK_IDLE);
+  while (p->status == TLT_OK && is_interrupted(p)) {
+    if (tlt_decode_busy(&p->decode)) p->status = decode_step(p, p->err);
+    else p->status = tlt_crew_wait(p->crew, SHORT_WAIT_S, p->err);
+    if (p->status == TLT_OK) p->status = attend(p, p->err);
+    show(p);
+  }
   tlt_account_enter(account(p), before);
+}
+
+static bool look_in_gradient(void *context) {
+  look(context);
   return true;
 }
 
-/* In those of a drafter's micro-step: false as soon as there is anything else to do. */
+/* A micro-step of the drafter is dropped as soon as there is anything to decode. */
 static bool look_in_draft(void *context) {
   phase *p = context;
   if (p->status == TLT_OK) p->status = attend(p, p->err);
-  show(p);
-  return p->status == TLT_OK && !tlt_decode_busy(&p->decode) && !is_over(p);
+  bool better = p->status != TLT_OK || tlt_decode_busy(&p->decode) || is_over(p);
+  if (!better) look(p);
+  return !better;
 }
 
 static tlt_status early_gradient(phase *p) {
@@ -207,6 +219,7 @@ static tlt_status be_idle(phase *p) {
     tlt_status s = tlt_decode_step(&p->decode, 0, p->err);
     if (s != TLT_OK || is_over(p)) return s;
   }
+  if (tlt_idle_rests(idle)) return wait(p);
   if (gradient && !idle->drafter_first) return early_gradient(p);
   if (!p->job->evaluation && tlt_idle_draft(idle, look_in_draft, p)) return p->status;
   return gradient ? early_gradient(p) : wait(p);

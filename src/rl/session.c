@@ -1,6 +1,7 @@
 #include "rl/session.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -249,12 +250,14 @@ static bool is_idle_work(const tlt_session *s, tlt_idle_work work) {
 static tlt_idle idle_work(tlt_session *s) {
   const tlt_conf_drafter *c = &s->config->drafter;
   bool draft = s->drafting && is_idle_work(s, TLT_IDLE_DRAFTER);
+  const char *toggle = getenv("TLT_IDLE_TOGGLE"); /* bench/idle_work.py */
   return (tlt_idle){.pool = s->model->pool,
                     .account = &s->account,
                     .gradients = is_idle_work(s, TLT_IDLE_GRADIENT),
                     .drafter_first = c->idle_order[0] == TLT_IDLE_DRAFTER,
                     .micro_step = draft ? micro_step : NULL,
-                    .context = s->drafting};
+                    .context = s->drafting,
+                    .toggle_s = toggle ? atof(toggle) : 0};
 }
 
 tlt_status tlt_session_allocate(tlt_session *s, const tlt_train_hooks *hooks, tlt_err *err) {
