@@ -17,9 +17,9 @@ enum {
   WARMUP = 20, /* optimizer steps */
   SKIPS_MOST = 8,
   EPOCHS_MOST = 2, /* over the buffer in one RL step: an answer is in it for two steps */
-  YOUNG = 600,     /* micro-steps of a new drafter */
+  YOUNG = 1500,     /* micro-steps of a new drafter */
 };
-#define YOUNG_FACTOR 10.0
+#define YOUNG_FACTOR 12.0
 
 bool tlt_drafting_wanted(const tlt_train_config *c) {
   return c->drafter.train == TLT_DRAFTER_IDLE && c->speculation.draft >= TLT_DRAFT_EAGLE;
