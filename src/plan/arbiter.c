@@ -9,7 +9,9 @@
 #define SPREAD_LEAST 0.05 /* of the gains of trials */
 #define OUTLIER 3.0F      /* times the median of a window: the machine was away */
 #define DEBT_MOST 8.0     /* of one trial, in windows of its length */
+#define CLEAR (-0.25)     /* log time per token in plain steps below which no price is that wrong */
 enum {
+  FEW = 4,
   FIRST_STEPS = 4,   /* of the very first window, which only is a yardstick */
   FIRST_STRETCH = 4, /* where neighbours say what pays */
   FREE_TRIALS = 1,   /* what the planner learns in the first ones is for later */
@@ -23,17 +25,19 @@ static int range_of(int sequences) {
   return i;
 }
 
-/* A range that was never seen begins asleep: the yardstick comes first. Where more sequences
- * already gained by being awake, fewer will too; where fewer did not, there is no hurry. */
+/* A few sequences begin awake: that nearly always pays, and short work is over before a trial tells
+ * anything. More of them begin asleep, with a yardstick. Where more sequences already gained by
+ * being awake, fewer will too; where fewer did not, there is no hurry. */
 static tlt_arbiter_range *range_at(tlt_arbiter *a, int sequences) {
   int i = range_of(sequences);
   tlt_arbiter_range *r = &a->range[i];
   if (r->known) return r;
-  *r = (tlt_arbiter_range){.known = true, .stretch = 1};
+  *r = (tlt_arbiter_range){.known = true, .awake = sequences <= FEW, .stretch = 1};
   if (i + 1 < TLT_ARBITER_RANGES && a->range[i + 1].trials && a->range[i + 1].awake) {
     r->awake = true;
     r->stretch = FIRST_STRETCH;
   } else if (i > 0 && a->range[i - 1].trials && !a->range[i - 1].awake) {
+    r->awake = false;
     r->stretch = FIRST_STRETCH;
   }
   return r;
@@ -101,7 +105,8 @@ static void end_trial(tlt_arbiter_range *r, double score) {
 
 static void end_window(tlt_arbiter_range *r, double score) {
   r->recent += (r->recent == 0 ? 1 : RECENT_RATE) * (score - r->recent);
-  r->trial = ++r->windows >= r->stretch && r->debt <= 0;
+  bool clear = r->awake && r->recent < CLEAR;
+  r->trial = ++r->windows >= (clear ? TLT_STRETCH_MOST : r->stretch) && r->debt <= 0;
 }
 
 /* Steps that the timed ones of a trial took too long, steps in which the machine was away as few.
@@ -118,7 +123,8 @@ static double lost(const tlt_arbiter_range *r) {
 
 static bool is_complete(const tlt_arbiter_range *r) {
   const tlt_window *w = &r->window;
-  int least = r->trial || r->windows || r->trials ? TLT_WINDOW_STEPS : FIRST_STEPS;
+  bool first = !r->awake && !r->trial && !r->windows && !r->trials;
+  int least = first ? FIRST_STEPS : TLT_WINDOW_STEPS;
   if (w->steps == TLT_WINDOW_MOST || (w->steps >= least && w->us >= TLT_WINDOW_US)) return true;
   return r->trial && w->steps >= LOST_STEPS && lost(r) > LOST_STEPS;
 }
