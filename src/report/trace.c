@@ -105,21 +105,26 @@ static void put_span(writer *w, const tlt_account *a, const tlt_span *s) {
   w->end[track] = end;
 }
 
-static void put_point(writer *w, const tlt_account *a, int64_t from, const tlt_point *p) {
+static void put_counter(writer *w, const tlt_account *a, int64_t at, const char *name,
+                        const char *key, double value) {
+  begin_event(w, a->step, "count", 'C', a->worker);
+  put_ns(w, "ts", at);
+  tlt_text_printf(&w->lines, ",\"name\":\"worker %d %s\",\"args\":{\"%s\":", a->worker, name, key);
+  tlt_text_f64(&w->lines, value);
+  tlt_text_add(&w->lines, "}}\n");
+}
+
+/* next: NULL for the last one of a step. */
+static void put_point(writer *w, const tlt_account *a, int64_t from, const tlt_point *p,
+                      const tlt_point *next) {
   int64_t at = place(w, a->worker + 1, a, p->at);
   if (at < from) at = from;
-  begin_event(w, a->step, "count", 'C', a->worker);
-  put_ns(w, "ts", at);
-  tlt_text_printf(&w->lines,
-                  ",\"name\":\"worker %d sequences\",\"args\":{\"sequences\":", a->worker);
-  tlt_text_f64(&w->lines, (double)p->sequences / (double)p->steps);
-  tlt_text_add(&w->lines, "}}\n");
-  begin_event(w, a->step, "count", 'C', a->worker);
-  put_ns(w, "ts", at);
-  tlt_text_printf(&w->lines,
-                  ",\"name\":\"worker %d accepted length\",\"args\":{\"tokens\":", a->worker);
-  tlt_text_f64(&w->lines, p->sequences ? (double)p->tokens / (double)p->sequences : 0);
-  tlt_text_add(&w->lines, "}}\n");
+  put_counter(w, a, at, "sequences", "sequences", (double)p->sequences / (double)p->steps);
+  put_counter(w, a, at, "accepted length", "tokens",
+              p->sequences ? (double)p->tokens / (double)p->sequences : 0);
+  double seconds = next ? next->at - p->at : 0;
+  put_counter(w, a, at, "speed", "steps per second",
+              p->sequences && seconds > 0 ? (double)p->steps / seconds : 0);
 }
 
 static void put_totals(writer *w, const tlt_account *a) {
@@ -164,7 +169,8 @@ static tlt_status put(void *state, const tlt_account *a, tlt_err *err) {
   w->cut = 0;
   if (tlt_trace_file_details(w->file, a->step)) {
     int64_t from = w->end[a->worker + 1];
-    for (int i = 0; i < a->n_points; i++) put_point(w, a, from, &a->point[i]);
+    for (int i = 0; i < a->n_points; i++)
+      put_point(w, a, from, &a->point[i], i + 1 < a->n_points ? &a->point[i + 1] : NULL);
     for (int i = 0; i < a->n_spans; i++) put_span(w, a, &a->span[i]);
   }
   put_totals(w, a);

@@ -17,7 +17,7 @@ enum {
   WARMUP = 20, /* optimizer steps */
   SKIPS_MOST = 8,
   EPOCHS_MOST = 2, /* over the buffer in one RL step: an answer is in it for two steps */
-  YOUNG = 1500,     /* micro-steps of a new drafter */
+  YOUNG = 1500,    /* micro-steps of a new drafter */
 };
 #define YOUNG_FACTOR 12.0
 

@@ -67,6 +67,7 @@ static tlt_status end_rollout(follower *f, tlt_err *err) {
                         .reward = tlt_reward_totals(f->session->reward)};
   if (f->session->spec) tlt_spec_stats_get(f->session->spec, &sums.spec);
   f->rolling = false;
+  tlt_account_decoded(f->session->idle.account, 0, 0);
   tlt_decode_end(&f->decode);
   if (!f->evaluation) tlt_session_after_rollout(f->session);
   return send(f, TLT_TAG_ENDED, &sums, sizeof sums, err);
@@ -199,7 +200,7 @@ static tlt_status do_task(follower *f) {
   size_t n = 0;
   tlt_update_source from = {&f->session->problems, f->session->shuffle};
   f->task = NULL;
-  tlt_account_enter(account(f), TLT_WORK_GRADIENT);
+  tlt_account_enter_for(account(f), TLT_WORK_GRADIENT, tlt_update_task_rollout(task, f->n_task));
   tlt_pool_set_pause(f->session->model->pool, look_in_gradient, f);
   tlt_status s = tlt_update_serve(&f->gradient, &from, task, f->n_task, &result, &n, f->err);
   tlt_pool_set_pause(f->session->model->pool, NULL, NULL);

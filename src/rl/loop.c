@@ -274,6 +274,7 @@ static void put_time(tlt_metrics *m, const tlt_loop *l, const step_record *r) {
   tlt_metrics_real(m, "time/save", l->last_save);
   tlt_metrics_real(m, "time/rollout_tokens_per_second", (double)o->tokens / o->seconds);
   tlt_metrics_real(m, "time/update_tokens_per_second", (double)u->forward_tokens / update);
+  tlt_metrics_count(m, "workers/early_tokens", u->early_tokens);
 }
 
 static tlt_reward_stats rewards_of_all(const tlt_loop *l) {

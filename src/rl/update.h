@@ -103,6 +103,9 @@ typedef struct tlt_update_source {
 tlt_status tlt_update_serve(tlt_gradient *here, const tlt_update_source *from, const void *task,
                             size_t n, void **result, size_t *n_result, tlt_err *err);
 
+/* Rollout index of a packed task's group, for accounts; -1 when it is none. */
+int64_t tlt_update_task_rollout(const void *task, size_t n);
+
 /* Back here: a result of task i. */
 tlt_status tlt_update_receive(tlt_update *u, int i, const void *bytes, size_t n, tlt_err *err);
 

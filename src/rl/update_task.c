@@ -153,6 +153,13 @@ tlt_status tlt_update_pack(const tlt_update *u, int i, void **bytes, size_t *n, 
   return s;
 }
 
+int64_t tlt_update_task_rollout(const void *task, size_t n) {
+  packed_task head;
+  if (n < sizeof head) return -1;
+  memcpy(&head, task, sizeof head);
+  return head.rollout;
+}
+
 static tlt_status pack_result(const tlt_gradient *here, const tlt_group *g, const float *reference,
                               double seconds, const tlt_measured *measured, void **result,
                               size_t *n, tlt_err *err) {
