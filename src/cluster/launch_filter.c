@@ -3,7 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { RULE = 74 }; /* dashes in the line around a block */
+enum {
+  RULE = 74,      /* dashes in the line around a block */
+  LOG_NAME = 300, /* longest "[host:process" */
+};
 
 void tlt__filter_init(tlt__filter *f, void (*pass)(void *, const char *, size_t), void *context) {
   *f = (tlt__filter){.pass = pass, .context = context, .fate = {.rank = -1, .exit_code = -1}};
@@ -46,10 +49,18 @@ static verdict block_opening(const char *text, size_t n) {
   return v == NO ? after_name(text, n, own) : v;
 }
 
+/* "[host:process] [[", how the runtime below mpirun begins a line of its log. */
+static verdict log_opening(const char *text, size_t n) {
+  size_t i = 1;
+  while (i < n && text[i] > ' ' && text[i] != ']' && text[i] != '[' && i < LOG_NAME) i++;
+  return i == n ? PERHAPS : i < 4 ? NO : begins(text + i, n - i, "] [[");
+}
+
 /* A line that stands alone. */
 static verdict line_opening(const char *text, size_t n) {
   static const char *const own[] = {": Forwarding signal ", ": abort is already in progress", NULL};
   size_t digits = 0;
+  if (n && *text == '[') return log_opening(text, n);
   while (digits < n && text[digits] >= '0' && text[digits] <= '9') digits++;
   if (!digits) return after_name(text, n, own);
   if (digits > 6) return NO;
@@ -57,8 +68,9 @@ static verdict line_opening(const char *text, size_t n) {
 }
 
 static bool is_own_line(const char *line) {
-  return !strncmp(line, "mpirun", 6) || strstr(line, " killed (some possibly by ") ||
-         strstr(line, " aborted\n") || strstr(line, " failed to start\n");
+  return !strncmp(line, "mpirun", 6) || (*line == '[' && strstr(line, "] ORTE_ERROR_LOG: ")) ||
+         strstr(line, " killed (some possibly by ") || strstr(line, " aborted\n") ||
+         strstr(line, " failed to start\n");
 }
 
 static verdict rule(const char *text, size_t n) {
@@ -155,7 +167,8 @@ static void step_line(tlt__filter *f) {
  * also behind an unfinished line of a worker. */
 static bool may_begin(tlt__filter *f, const char *text, size_t n) {
   if (*text == '-' && rule(text, n) != NO) f->state = TLT__DASHES;
-  else if ((*text == 'm' || (!f->inside_line && *text >= '0' && *text <= '9')) &&
+  else if ((*text == 'm' ||
+            (!f->inside_line && (*text == '[' || (*text >= '0' && *text <= '9')))) &&
            line_opening(text, n) != NO)
     f->state = TLT__PHRASE;
   return f->state != TLT__TEXT;

@@ -236,6 +236,8 @@ static void test_filter(void **state) {
               "2 total x\n", -1, 0, -1);
   filter_case("\rstep 1mpirun.openmpi: Forwarding signal 10 to job\n\rstep 2 mmpirun: or not\n",
               "\rstep 1\rstep 2 mmpirun: or not\n", -1, 0, -1);
+  filter_case("[a:1] [[2,0],0] ORTE_ERROR_LOG: over in file x at line 5\n[a:1] [[2\n[] x [a\n",
+              "[a:1] [[2\n[] x [a\n", -1, 0, -1);
   filter_case(RULE "mpirun notic", RULE "mpirun notic", -1, 0, -1);
   filter_case("--" RULE "mpirun noticed", "--" RULE "mpirun noticed", -1, 0, -1);
 }
