@@ -11,7 +11,6 @@
 #define DEBT_MOST 8.0     /* of one trial, in windows of its length */
 #define CLEAR (-0.25)     /* log time per token in plain steps below which no price is that wrong */
 enum {
-  FEW = 4,
   FIRST_STEPS = 4,   /* of the very first window, which only is a yardstick */
   FIRST_STRETCH = 4, /* where neighbours say what pays */
   FREE_TRIALS = 1,   /* what the planner learns in the first ones is for later */
@@ -32,7 +31,7 @@ static tlt_arbiter_range *range_at(tlt_arbiter *a, int sequences) {
   int i = range_of(sequences);
   tlt_arbiter_range *r = &a->range[i];
   if (r->known) return r;
-  *r = (tlt_arbiter_range){.known = true, .awake = sequences <= FEW, .stretch = 1};
+  *r = (tlt_arbiter_range){.known = true, .awake = sequences <= a->few, .stretch = 1};
   if (i + 1 < TLT_ARBITER_RANGES && a->range[i + 1].trials && a->range[i + 1].awake) {
     r->awake = true;
     r->stretch = FIRST_STRETCH;

@@ -46,10 +46,11 @@ typedef struct tlt_arbiter_range {
 } tlt_arbiter_range;
 
 typedef struct tlt_arbiter {
+  int few; /* up to so many sequences it begins awake, beyond asleep */
   tlt_arbiter_range range[TLT_ARBITER_RANGES];
   bool was_awake;
   int warm;    /* steps since that changed */
-} tlt_arbiter; /* zeroed: ready */
+} tlt_arbiter; /* ready when zeroed but for `few` */
 
 /* Whether to be awake in a step of so many sequences. *trial: because that is tried; then plans
  * should dare more than they would. */

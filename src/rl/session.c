@@ -194,18 +194,25 @@ static tlt_drafting_options drafting_options(const tlt_session *s, const tlt_tra
                                 .seed = (uint32_t)c->common.seed};
 }
 
+/* Of all workers of this host: what they share is there once, unless they could not share. */
 static void announce(const tlt_session *s, const tlt_trainer_options *t,
                      const tlt_trainer_options *f, const tlt_engine_options *e,
                      const tlt_train_hooks *hooks) {
   const tlt_model *m = s->model;
+  const tlt_team *team = team_of(s);
   int threads = tlt_pool_threads(m->pool);
-  tlt_train_memory memory = {.weights = m->weights->bytes,
-                             .training = tlt_trainer_bytes(m->weights, m->kernels, t, threads),
-                             .engine = tlt_engine_bytes(m, e)};
+  size_t workers = s->cluster ? (size_t)tlt_cluster_host_size(s->cluster) : 1;
+  size_t copies = workers / (team ? (size_t)team->size : 1);
+  size_t shared = tlt_trainer_host_bytes(m->weights, m->kernels, t);
+  size_t own = tlt_trainer_bytes(m->weights, m->kernels, t, threads) - shared;
+  tlt_train_memory memory = {.weights = copies * m->weights->bytes,
+                             .training = copies * shared + workers * own,
+                             .engine = workers * tlt_engine_bytes(m, e)};
   if (s->config->algorithm.kl != 0)
-    memory.reference = m->weights->bytes + tlt_trainer_bytes(m->weights, m->kernels, f, threads);
+    memory.reference = copies * m->weights->bytes +
+                       workers * tlt_trainer_bytes(m->weights, m->kernels, f, threads);
   tlt_drafting_options d = drafting_options(s, t);
-  if (tlt_drafting_wanted(s->config)) memory.drafting = tlt_drafting_bytes(m, &d);
+  if (tlt_drafting_wanted(s->config)) memory.drafting = workers * tlt_drafting_bytes(m, &d);
   memory.total =
       memory.drafting + memory.weights + memory.training + memory.engine + memory.reference;
   if (hooks->memory) hooks->memory(hooks->context, &memory);

@@ -62,7 +62,7 @@ typedef struct tlt_train_progress {
   double eval_accuracy; /* below 0: not evaluated at this step */
 } tlt_train_progress;
 
-/* Memory about to be taken, bytes; given once before it is. */
+/* Memory about to be taken by all workers of this host, bytes; given once before it is. */
 typedef struct tlt_train_memory {
   size_t weights, training, engine, reference;
   size_t drafting; /* the drafter in training, its buffer at its cap */

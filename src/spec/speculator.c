@@ -19,6 +19,7 @@ enum {
   KNEE_CACHE = 3,   /* and where it does */
   HISTORY_MB = 64,
 };
+#define FEW_OF_KNEE 0.7 /* sequences that leave room for drafts below the knee */
 #define CACHE_BYTES (16u << 20)
 #define ATTENTION_SLOWNESS 4.0 /* of attention against matrix products, per operation */
 #define GAP_KEEP 0.998f
@@ -406,6 +407,7 @@ static void guess_cost(tlt_spec *s, const tlt_model *m) {
   const tlt_config *c = &m->weights->config;
   double knee = m->weights->bytes > CACHE_BYTES ? KNEE_MEMORY : KNEE_CACHE;
   double attention = 4.0 * c->layers * c->heads * c->head_dim * ATTENTION_SLOWNESS;
+  s->arbiter.few = (int)(FEW_OF_KNEE * knee);
   tlt_cost_init(&s->verify, knee, attention / (knee * 2.0 * (double)m->weights->elements));
 }
 

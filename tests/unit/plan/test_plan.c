@@ -223,7 +223,7 @@ static void what_is_slower_sleeps(void **state) {
   (void)state;
   static const double factor[] = {1, 1.02, 1.2, 3};
   for (int i = 0; i < 4; i++) {
-    tlt_arbiter a = {0};
+    tlt_arbiter a = {.few = 4};
     shown s = arbitrate(&a, 8, 20000, 1, factor[i]);
     assert_true(s.awake < s.steps / (i == 3 ? 100 : 20)); /* trials that cost much are rare */
     assert_true(s.trials > 0);                            /* and never end */
@@ -232,10 +232,10 @@ static void what_is_slower_sleeps(void **state) {
 
 static void what_is_faster_is_awake(void **state) {
   (void)state;
-  tlt_arbiter a = {0};
+  tlt_arbiter a = {.few = 4};
   shown s = arbitrate(&a, 4, 8000, 2, 1.5);
   assert_true(s.awake > s.steps * 95 / 100 && s.awake < s.steps);
-  tlt_arbiter b = {0};
+  tlt_arbiter b = {.few = 4};
   s = arbitrate(&b, 1, 20000, 4, 1.2);
   assert_true(s.awake > s.steps * 98 / 100 && s.awake < s.steps);
 }
@@ -243,7 +243,7 @@ static void what_is_faster_is_awake(void **state) {
 /* Drafts that turn useless, and useful again. */
 static void change_is_noticed(void **state) {
   (void)state;
-  tlt_arbiter a = {0};
+  tlt_arbiter a = {.few = 4};
   arbitrate(&a, 8, 4000, 2, 1.2);
   shown s = arbitrate(&a, 8, 16000, 1, 1.1);
   assert_true(s.awake < s.steps / 10);
@@ -254,7 +254,7 @@ static void change_is_noticed(void **state) {
 /* Where many gain, few start awake; what is known of one number of sequences stays its own. */
 static void ranges_are_judged_apart(void **state) {
   (void)state;
-  tlt_arbiter a = {0};
+  tlt_arbiter a = {.few = 4};
   bool trial;
   arbitrate(&a, 6, 4000, 2, 1.2);
   assert_true(tlt_arbiter_awake(&a, 4, &trial));
