@@ -158,9 +158,6 @@ _Noreturn void tlt_cluster_abort(tlt_cluster *c, int exit_code) {
   _exit(exit_code);
 }
 
-int tlt_cluster_exit_code(const tlt_cluster *c, int code) {
-  return c->rank == 0 ? code : 0;
-}
 int tlt_cluster_rank(const tlt_cluster *c) {
   return c->rank;
 }

@@ -54,11 +54,6 @@ void tlt_cluster_close(tlt_cluster *c);
  * about in an orderly way. Does not return. */
 _Noreturn void tlt_cluster_abort(tlt_cluster *c, int exit_code);
 
-/* What this process should exit with when the run's exit code is `code`: that on rank 0, 0
- * elsewhere. mpirun kills the others as soon as one ends with anything but 0, and rank 0 may still
- * have something to say. */
-int tlt_cluster_exit_code(const tlt_cluster *c, int code);
-
 /* ---- who is there ---- */
 
 int tlt_cluster_rank(const tlt_cluster *c);
@@ -104,16 +99,9 @@ tlt_status tlt_cluster_barrier(tlt_cluster *c, tlt_err *err);
 /* data [bytes] of rank root becomes that of all; bytes is the same everywhere. */
 tlt_status tlt_cluster_bcast(tlt_cluster *c, int root, void *data, size_t bytes, tlt_err *err);
 
-/* data [bytes] of every rank lies in all [size x bytes] of rank root afterwards, in the order of
- * ranks; `all` is not looked at elsewhere. bytes: the same everywhere, at most
- * TLT_MESSAGE_BYTES_MAX. */
-tlt_status tlt_cluster_gather(tlt_cluster *c, int root, const void *data, size_t bytes, void *all,
-                              tlt_err *err);
-
 /* x [n] becomes the sum over ranks, the same bits everywhere; the order of addition depends on the
  * number of workers. */
 tlt_status tlt_cluster_sum_f32(tlt_cluster *c, float *x, size_t n, tlt_err *err);
-tlt_status tlt_cluster_sum_f64(tlt_cluster *c, double *x, size_t n, tlt_err *err);
 
 enum { TLT_AGREE_ITEMS_MAX = 16, TLT_AGREE_VALUE_MAX = 256 };
 

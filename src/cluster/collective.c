@@ -55,43 +55,17 @@ tlt_status tlt_cluster_bcast(tlt_cluster *c, int root, void *data, size_t bytes,
   return s;
 }
 
-tlt_status tlt_cluster_gather(tlt_cluster *c, int root, const void *data, size_t bytes, void *all,
-                              tlt_err *err) {
-  if (bytes > TLT_MESSAGE_BYTES_MAX)
-    return tlt_fail(err, TLT_EINTERNAL, "gathering %zu bytes", bytes);
-  if (!bytes) return TLT_OK;
-  if (c->size == 1) {
-    memcpy(all, data, bytes);
-    return TLT_OK;
-  }
-  MPI_Request request;
-  int n = (int)bytes;
-  int code = MPI_Igather(data, n, MPI_BYTE, all, n, MPI_BYTE, root, c->world, &request);
-  return tlt__finish(c, code, &request, 0, "gather", err);
-}
-
-static tlt_status sum(tlt_cluster *c, void *x, size_t n, size_t width, MPI_Datatype type,
-                      tlt_err *err) {
-  char *at = x;
+tlt_status tlt_cluster_sum_f32(tlt_cluster *c, float *x, size_t n, tlt_err *err) {
   if (c->size == 1) return TLT_OK;
-  const size_t most = TLT__CHUNK / width;
-  tlt_status s = tlt__assemble(c, c->world, n * width, err);
+  const size_t most = TLT__CHUNK / sizeof *x;
+  tlt_status s = tlt__assemble(c, c->world, n * sizeof *x, err);
   for (size_t done = 0; done < n && s == TLT_OK; done += most) {
     int part = (int)(n - done < most ? n - done : most);
     MPI_Request request;
-    int code =
-        MPI_Iallreduce(MPI_IN_PLACE, at + done * width, part, type, MPI_SUM, c->world, &request);
+    int code = MPI_Iallreduce(MPI_IN_PLACE, x + done, part, MPI_FLOAT, MPI_SUM, c->world, &request);
     s = tlt__finish(c, code, &request, TLT__CHUNK_SECONDS, "sum", err);
   }
   return s;
-}
-
-tlt_status tlt_cluster_sum_f32(tlt_cluster *c, float *x, size_t n, tlt_err *err) {
-  return sum(c, x, n, sizeof *x, MPI_FLOAT, err);
-}
-
-tlt_status tlt_cluster_sum_f64(tlt_cluster *c, double *x, size_t n, tlt_err *err) {
-  return sum(c, x, n, sizeof *x, MPI_DOUBLE, err);
 }
 
 /* ---- agreement ---- */

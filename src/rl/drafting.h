@@ -4,7 +4,7 @@
  * and a buffer of answers of the last two RL steps with the hidden states that the rollout computed
  * anyway (recorder.h, train/replay.h). Training happens in pieces, one micro-batch each, whenever
  * somebody calls for one: idle workers do, and where there are none a small share of the step is
- * spent on it (drafting_share.h says when that is given up). At the end of a rollout the replicas
+ * spent on it (drafting_share.h says when that is given up). Between rollouts the replicas
  * of all workers are averaged, measured on held-back answers, and published if no worse.
  *
  *   begin -> rollout (recording; pieces) -> end -> keep_alive -> publish        once per RL step

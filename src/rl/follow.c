@@ -18,10 +18,8 @@ typedef struct follower {
   tlt_decode decode;
   bool rolling, evaluation; /* a rollout runs */
   bool wanted, freed;       /* WANT and FREE were sent and not answered */
-  bool updating;            /* between END and the last STEP there may be tasks */
   void *task;               /* a gradient task that waits, or NULL */
   size_t n_task;
-  bool at_work;    /* inside a task */
   tlt_tag command; /* STEP, PUBLISH or STOP that waits; HAND: none */
   tlt_msg_step step;
   tlt_msg_publish publish;
