@@ -37,6 +37,7 @@ def arguments():
     p.add_argument("--task-options", default="", help="key=value,... of the task countdown")
     p.add_argument("--policy", default="fixed:4_1_5")
     p.add_argument("--seeds", type=int, default=3)
+    p.add_argument("--first-seed", type=int, default=1)
     p.add_argument("--steps", type=int, default=60)
     p.add_argument("--share", type=float, default=0.3, help="drafter.min_share: stands for idle time")
     p.add_argument("--lr", type=float, default=1e-4, help="of the policy")
@@ -171,7 +172,7 @@ def main():
     config = write_config(a)
     if not a.no_run:
         first_drafter(a)
-    todo = [(curve, seed) for curve in curves for seed in range(1, a.seeds + 1)]
+    todo = [(curve, seed) for curve in curves for seed in range(a.first_seed, a.first_seed + a.seeds)]
     with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
         lines = list(pool.map(lambda x: run(a, config, *x), todo))
     runs = {x: m for x, m in zip(todo, lines) if m}
