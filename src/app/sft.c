@@ -239,7 +239,7 @@ static tlt_status work(run *r, const tlt_train_options *o, const tlt_stop *stop,
   r->start_step = r->saved_step = r->step;
   if (!r->dir.used) r->saved_step = -1;
   r->summary->already_complete = r->step >= r->steps;
-  s = tlt_metrics_jsonl.start(r->dir.path, r->step, &r->metrics, err);
+  s = tlt_metrics_jsonl.start(NULL, r->dir.path, r->step, &r->metrics, err);
   if (s == TLT_OK) s = set_status(r, "running", -1, NULL);
   if (s == TLT_OK) s = loop(r, o->config, stop, err);
   r->summary->steps = r->step;

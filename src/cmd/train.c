@@ -12,6 +12,7 @@
 #include "cmd/progress.h"
 #include "cmd/version.h"
 #include "report/metrics.h"
+#include "report/tee.h"
 #include "report/trace.h"
 
 enum { TLT_ARGS_MAX = 256 }; /* arguments passed on to workers */
@@ -94,11 +95,32 @@ static void print_summary(const tlt_train_summary *s) {
   printf("SHA-256 of the final weights: %s\n", s->weights_sha256);
 }
 
+/* Where the measurements of the run go. */
+typedef struct observers {
+  tlt_tee tee;
+} observers;
+
+static void observe(observers *to) {
+  tlt_tee_add(
+      &to->tee,
+      &(tlt_tee_part){.name = "metrics.jsonl", .needed = true, .metrics = &tlt_metrics_jsonl});
+  tlt_tee_add(&to->tee,
+              &(tlt_tee_part){.name = "trace.json", .needed = true, .trace = &tlt_trace_json});
+}
+
 /* *follower: the leader says what there is to say. */
 static tlt_status run(const tlt_train_options *o, bool *follower, tlt_err *err) {
   if (tlt_stop_install() != 0)
     return tlt_fail(err, TLT_EIO, "cannot install signal handlers: %s", strerror(errno));
-  tlt_train_hooks hooks = {NULL, &tlt_metrics_jsonl, &tlt_trace_json, show_progress, show_memory};
+  observers to = {0};
+  observe(&to);
+  tlt_metrics_sink metrics = tlt_tee_metrics(&to.tee);
+  tlt_trace_sink trace = tlt_tee_trace(&to.tee);
+  tlt_train_hooks hooks = {.context = &to,
+                           .metrics = &metrics,
+                           .trace = &trace,
+                           .progress = show_progress,
+                           .memory = show_memory};
   tlt_train_summary summary = {0};
   tlt_status s = tlt_train(o, &hooks, &tlt_stop_flags, &summary, err);
   *follower = summary.follower;

@@ -41,12 +41,14 @@ void tlt_metrics_text(tlt_metrics *m, const char *key, const char *value);
  * start made. The training loop knows only this table; report/metrics.h has the file behind it. */
 typedef struct tlt_metrics_sink {
   /* Continue the metrics of a run directory behind last_step: later ones are dropped (-1: all). */
-  tlt_status (*start)(const char *run, int64_t last_step, void **state, tlt_err *err);
+  tlt_status (*start)(void *context, const char *run, int64_t last_step, void **state,
+                      tlt_err *err);
   tlt_status (*put)(void *state, const tlt_metrics *m, tlt_err *err);
   /* Everything put so far is on the disk when this returns: called before a checkpoint is
    * published. */
   tlt_status (*sync)(void *state, tlt_err *err);
   tlt_status (*close)(void *state, tlt_err *err); /* NULL state is harmless */
+  void *context;                                  /* given to start; mostly NULL */
 } tlt_metrics_sink;
 
 #endif

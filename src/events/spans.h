@@ -103,10 +103,12 @@ tlt_status tlt_account_unpack(tlt_account *a, const void *from, size_t bytes, tl
  * ascending, within a step once per worker; report/trace.h has the file behind it. */
 typedef struct tlt_trace_sink {
   /* Continue the trace of a run directory behind last_step: later steps are dropped (-1: all). */
-  tlt_status (*start)(const char *run, int64_t last_step, void **state, tlt_err *err);
+  tlt_status (*start)(void *context, const char *run, int64_t last_step, void **state,
+                      tlt_err *err);
   tlt_status (*put)(void *state, const tlt_account *a, tlt_err *err);
   tlt_status (*sync)(void *state, tlt_err *err);
   tlt_status (*close)(void *state, tlt_err *err); /* NULL state is harmless */
+  void *context;                                  /* given to start; mostly NULL */
 } tlt_trace_sink;
 
 #endif

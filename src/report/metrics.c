@@ -54,7 +54,9 @@ static tlt_status cut(const char *path, int64_t last_step, tlt_err *err) {
   return s;
 }
 
-static tlt_status start_writer(const char *run, int64_t last_step, void **state, tlt_err *err) {
+static tlt_status start_writer(void *context, const char *run, int64_t last_step, void **state,
+                               tlt_err *err) {
+  (void)context;
   char path[TLT_PATH_MAX];
   tlt_path_join(path, run, "metrics.jsonl");
   writer *w = tlt_calloc(1, sizeof *w);
@@ -100,4 +102,4 @@ static tlt_status close_writer(void *state, tlt_err *err) {
   return s;
 }
 
-const tlt_metrics_sink tlt_metrics_jsonl = {start_writer, put, sync_writer, close_writer};
+const tlt_metrics_sink tlt_metrics_jsonl = {start_writer, put, sync_writer, close_writer, NULL};

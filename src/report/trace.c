@@ -210,8 +210,10 @@ tlt_status tlt_trace_start(const char *run, int64_t last_step, uint64_t limit, v
   return s;
 }
 
-static tlt_status start(const char *run, int64_t last_step, void **state, tlt_err *err) {
+static tlt_status start(void *context, const char *run, int64_t last_step, void **state,
+                        tlt_err *err) {
+  (void)context;
   return tlt_trace_start(run, last_step, TLT_TRACE_BYTES, state, err);
 }
 
-const tlt_trace_sink tlt_trace_json = {start, put, sync_writer, close_writer};
+const tlt_trace_sink tlt_trace_json = {start, put, sync_writer, close_writer, NULL};

@@ -235,8 +235,11 @@ static tlt_status start(job *j, void **metrics, void **trace, tlt_err *err) {
     s = tlt_rundir_begin(&j->dir, text.data, text.n, last, err);
   }
   tlt_text_free(&text);
-  if (s == TLT_OK && j->hooks.metrics) s = j->hooks.metrics->start(j->dir.path, last, metrics, err);
-  if (s == TLT_OK && j->hooks.trace) s = j->hooks.trace->start(j->dir.path, last, trace, err);
+  if (s == TLT_OK && j->hooks.configured) j->hooks.configured(j->hooks.context, &j->config);
+  const tlt_metrics_sink *m = j->hooks.metrics;
+  const tlt_trace_sink *t = j->hooks.trace;
+  if (s == TLT_OK && m) s = m->start(m->context, j->dir.path, last, metrics, err);
+  if (s == TLT_OK && t) s = t->start(t->context, j->dir.path, last, trace, err);
   return s;
 }
 

@@ -69,8 +69,12 @@ typedef struct tlt_train_memory {
   size_t total;
 } tlt_train_memory;
 
+struct tlt_train_config;
+
 typedef struct tlt_train_hooks {
   void *context;
+  /* Once, on the leader, before the sinks are started: what they are may depend on it. */
+  void (*configured)(void *context, const struct tlt_train_config *config);
   const tlt_metrics_sink *metrics; /* usually &tlt_metrics_jsonl of report/metrics.h */
   const tlt_trace_sink *trace;     /* usually &tlt_trace_json of report/trace.h */
   void (*progress)(void *context, const tlt_train_progress *p);

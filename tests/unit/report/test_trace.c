@@ -74,7 +74,7 @@ static int count(const char *cat, int64_t step) {
 static void test_valid_after_every_put(void **state) {
   (void)state;
   void *trace;
-  ok(tlt_trace_json.start(top, -1, &trace, &err));
+  ok(tlt_trace_json.start(NULL, top, -1, &trace, &err));
   assert_int_equal(count("work", -1), 0);
   for (int64_t step = 0; step < 5; step++)
     for (int worker = 0; worker < 3; worker++) {
@@ -92,14 +92,14 @@ static void test_valid_after_every_put(void **state) {
 static void test_resume_cuts(void **state) {
   (void)state;
   void *trace;
-  ok(tlt_trace_json.start(top, 2, &trace, &err));
+  ok(tlt_trace_json.start(NULL, top, 2, &trace, &err));
   assert_true(count("work", 2) > 0);
   assert_int_equal(count("work", 3) + count("step", 3), 0);
   put(trace, 3, 0, 6);
   put(trace, 3, 4, 6); /* one worker more than before */
   assert_int_equal(count("name", -1), 1 + 2 * (1 + 3 + 1));
   ok(tlt_trace_json.close(trace, &err));
-  ok(tlt_trace_json.start(top, -1, &trace, &err)); /* from the beginning */
+  ok(tlt_trace_json.start(NULL, top, -1, &trace, &err)); /* from the beginning */
   assert_int_equal(count("step", -1), 0);
   ok(tlt_trace_json.close(trace, &err));
 }
@@ -110,13 +110,13 @@ static void test_damage_is_mended(void **state) {
   void *trace;
   char *text;
   size_t n;
-  ok(tlt_trace_json.start(top, -1, &trace, &err));
+  ok(tlt_trace_json.start(NULL, top, -1, &trace, &err));
   for (int64_t step = 0; step < 3; step++) put(trace, step, 0, 3);
   ok(tlt_trace_json.close(trace, &err));
   ok(tlt_file_load(path, 1 << 20, &text, &n, &err));
   for (size_t cut = 0; cut <= n; cut += cut < 600 || cut + 300 > n ? 1 : 37) {
     ok(tlt_file_store(path, text, cut, &err));
-    ok(tlt_trace_json.start(top, 2, &trace, &err));
+    ok(tlt_trace_json.start(NULL, top, 2, &trace, &err));
     put(trace, 3, 0, 3);
     ok(tlt_trace_json.close(trace, &err));
     assert_int_equal(count("step", 3), 2);
@@ -125,7 +125,7 @@ static void test_damage_is_mended(void **state) {
   for (size_t at = 0; at < n; at += 7) {
     text[at] ^= 0x55;
     ok(tlt_file_store(path, text, n, &err));
-    ok(tlt_trace_json.start(top, 2, &trace, &err));
+    ok(tlt_trace_json.start(NULL, top, 2, &trace, &err));
     put(trace, 3, 0, 3);
     ok(tlt_trace_json.close(trace, &err));
     assert_int_equal(count("step", 3), 2);

@@ -49,7 +49,7 @@ int main(int argc, char **argv) {
   if (argc != 6 || atoi(argv[2]) > WORKERS_MAX) return 2;
   int workers = atoi(argv[2]);
   int64_t after = atoll(argv[3]), last = atoll(argv[4]);
-  tlt_status s = tlt_metrics_jsonl.start(argv[1], after, &metrics, &err);
+  tlt_status s = tlt_metrics_jsonl.start(NULL, argv[1], after, &metrics, &err);
   if (s == TLT_OK) s = tlt_trace_start(argv[1], after, strtoull(argv[5], NULL, 10), &trace, &err);
   for (int64_t step = after + 1; s == TLT_OK && step <= last; step++)
     s = put(metrics, trace, step, workers, &err);
