@@ -144,7 +144,7 @@ static void dump_failed(const tlt_loop *l, const step_record *r) {
   char name[64], path[TLT_PATH_MAX];
   snprintf(name, sizeof name, "failed-step-%lld.jsonl", (long long)l->at_work);
   tlt_path_join(path, l->dir->path, name);
-  tlt_rollout_log(&r->groups, l->at_work, TLT_LOG_ALL, path, NULL);
+  tlt_rollout_log(&r->groups, l->session->tokenizer, l->at_work, TLT_LOG_ALL, path, NULL);
 }
 
 static tlt_status optimize(void *context, float scale, const tlt_adamw *how,
@@ -311,7 +311,7 @@ static tlt_status put_metrics(tlt_loop *l, const step_record *r, tlt_err *err) {
   if (m.step > 0) {
     const tlt_session *s = l->session;
     tlt_metrics_real(&m, "epoch", (double)l->state->rollout / (double)s->problems.n);
-    tlt_metrics_answers(&m, &r->groups, &r->answers);
+    tlt_metrics_answers(&m, &r->groups, &r->answers, s->config->rollout.max_tokens);
     tlt_metrics_update(&m, &r->update);
   }
   if (r->evaluated) tlt_metrics_eval(&m, &r->eval, &r->accuracy, &r->pass_k);
@@ -420,7 +420,8 @@ static tlt_status step(tlt_loop *l, tlt_err *err) {
     l->state->step++;
     l->state->rollout += r.groups.n;
     tlt_rundir_rollout_path(l->dir, l->state->step, path);
-    s = tlt_rollout_log(&r.groups, l->state->step, (tlt_log_rollouts)c->log.rollouts, path, err);
+    s = tlt_rollout_log(&r.groups, l->session->tokenizer, l->state->step,
+                        (tlt_log_rollouts)c->log.rollouts, path, err);
   }
   if (s == TLT_OK && eval_due(l)) s = run_eval(l, &r, err);
   r.seconds = l->last_step = tlt_now() - from;

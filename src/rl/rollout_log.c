@@ -1,9 +1,47 @@
 #include "rl/rollout_log.h"
 
+#include "base/mem.h"
 #include "io/file.h"
 #include "io/text.h"
 
-static void put_answer(tlt_json_writer *w, int64_t step, const tlt_group *g, int sample) {
+/* Start of the character that the byte at `at` belongs to; of bytes that are no UTF-8, `at`. */
+static size_t character_at(const char *s, size_t n, size_t at) {
+  for (size_t back = 0; back < 4 && back <= at; back++) {
+    size_t length = tlt_utf8_length(s + at - back, n - (at - back));
+    if (length) return length > back ? at - back : at;
+  }
+  return at;
+}
+
+/* The text with its middle left out where it is too long. */
+static void add_bounded(tlt_text *to, const char *s, size_t n) {
+  if (n <= TLT_LOG_PROMPT_BYTES) {
+    tlt_text_add_n(to, s, n);
+    return;
+  }
+  size_t head = character_at(s, n, TLT_LOG_PROMPT_BYTES / 2);
+  size_t tail = character_at(s, n, n - TLT_LOG_PROMPT_BYTES / 2);
+  tlt_text_add_n(to, s, head);
+  tlt_text_printf(to, "\n[... %zu bytes left out ...]\n", tail - head);
+  tlt_text_add_n(to, s + tail, n - tail);
+}
+
+static tlt_status put_prompt(tlt_json_writer *w, const tlt_tokenizer *t, const tlt_group *g,
+                             tlt_err *err) {
+  char *prompt = NULL;
+  size_t n = 0;
+  tlt_text bounded = {0};
+  tlt_status s = tlt_tokenizer_decode(t, g->prompt, (size_t)g->n_prompt, false, &prompt, &n, err);
+  if (s == TLT_OK) add_bounded(&bounded, prompt, n);
+  if (s == TLT_OK) s = tlt_text_check(&bounded, err);
+  if (s == TLT_OK) tlt_json_put_string_n(w, "prompt", n ? bounded.data : "", bounded.n);
+  tlt_text_free(&bounded);
+  tlt_free(prompt);
+  return s;
+}
+
+static tlt_status put_answer(tlt_json_writer *w, const tlt_tokenizer *t, int64_t step,
+                             const tlt_group *g, int sample, tlt_err *err) {
   const tlt_answer *a = &g->answer[sample];
   w->comma = false;
   tlt_json_begin(w, NULL, '{');
@@ -20,23 +58,29 @@ static void put_answer(tlt_json_writer *w, int64_t step, const tlt_group *g, int
   tlt_json_put_bool(w, "parsed", a->parsed);
   tlt_json_put_bool(w, "masked", g->masked);
   tlt_json_put_bool(w, "replaced", g->replaced);
+  tlt_status s = put_prompt(w, t, g, err);
   tlt_json_put_string_n(w, "text", a->text ? a->text : "", a->n_text);
+  tlt_json_begin(w, "ids", '[');
+  for (int i = 0; i < a->n_tokens; i++) tlt_json_put_int(w, NULL, a->tokens[i]);
+  tlt_json_end(w, ']');
   tlt_json_end(w, '}');
   tlt_json_newline(w);
+  return s;
 }
 
-tlt_status tlt_rollout_log(const tlt_groups *g, int64_t step, tlt_log_rollouts what,
-                           const char *path, tlt_err *err) {
+tlt_status tlt_rollout_log(const tlt_groups *g, const tlt_tokenizer *tokenizer, int64_t step,
+                           tlt_log_rollouts what, const char *path, tlt_err *err) {
   int64_t total = (int64_t)g->n * g->samples, lines = total;
   if (what == TLT_LOG_NONE) return TLT_OK;
   if (what == TLT_LOG_SAMPLE && lines > TLT_LOG_SAMPLES) lines = TLT_LOG_SAMPLES;
   tlt_json_writer w = {0};
-  for (int64_t i = 0; i < lines; i++) {
+  tlt_status s = TLT_OK;
+  for (int64_t i = 0; s == TLT_OK && i < lines; i++) {
     int64_t at = i * total / lines;
-    put_answer(&w, step, &g->group[at / g->samples], (int)(at % g->samples));
+    s = put_answer(&w, tokenizer, step, &g->group[at / g->samples], (int)(at % g->samples), err);
   }
   tlt_file *f = NULL;
-  tlt_status s = tlt_text_check(&w.text, err);
+  if (s == TLT_OK) s = tlt_text_check(&w.text, err);
   if (s == TLT_OK) s = tlt_file_open(path, TLT_FILE_TRUNCATE, &f, err);
   if (s == TLT_OK) s = tlt_file_write(f, w.text.data, w.text.n, err);
   tlt_status closed = tlt_file_close(f, s == TLT_OK ? err : NULL);

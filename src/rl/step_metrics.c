@@ -6,6 +6,22 @@
 #include "base/mem.h"
 #include "rl/advantage.h"
 
+/* Lengths and their keys, which must outlive the sink's call. */
+static const struct {
+  int tokens;
+  const char *key;
+} length_step[TLT_LENGTH_STEPS] = {
+#define AT(n) \
+  { n, "completions/length_le/" #n }
+    AT(1),      AT(2),      AT(3),      AT(4),      AT(6),      AT(8),      AT(12),
+    AT(16),     AT(24),     AT(32),     AT(48),     AT(64),     AT(96),     AT(128),
+    AT(192),    AT(256),    AT(384),    AT(512),    AT(768),    AT(1024),   AT(1536),
+    AT(2048),   AT(3072),   AT(4096),   AT(6144),   AT(8192),   AT(12288),  AT(16384),
+    AT(24576),  AT(32768),  AT(49152),  AT(65536),  AT(98304),  AT(131072), AT(196608),
+    AT(262144), AT(393216), AT(524288), AT(786432), AT(1048576)
+#undef AT
+};
+
 static int ascending(const void *a, const void *b) {
   int x = *(const int *)a, y = *(const int *)b;
   return (x > y) - (x < y);
@@ -14,6 +30,14 @@ static int ascending(const void *a, const void *b) {
 static int nearest_rank(const int *sorted, int64_t n, int percent) {
   int64_t rank = (n * percent + 99) / 100;
   return sorted[rank > 0 ? rank - 1 : 0];
+}
+
+static void count_lengths(const int *sorted, int64_t n, int64_t at_most[TLT_LENGTH_STEPS]) {
+  int64_t below = 0;
+  for (int i = 0; i < TLT_LENGTH_STEPS; i++) {
+    while (below < n && sorted[below] <= length_step[i].tokens) below++;
+    at_most[i] = below;
+  }
 }
 
 static void add_rewards(const tlt_group *g, int samples, double *reward, tlt_answers_summary *a,
@@ -65,6 +89,7 @@ tlt_status tlt_answers_summarize(const tlt_groups *g, tlt_answers_summary *out, 
     if (!group->masked) add_rewards(group, g->samples, reward, &a, &rated, &equal);
   }
   qsort(length, n, sizeof *length, ascending);
+  count_lengths(length, a.answers, a.length_le);
   a.length_min = length[0];
   a.length_max = length[n - 1];
   a.p50 = nearest_rank(length, a.answers, 50);
@@ -87,7 +112,8 @@ tlt_status tlt_answers_summarize(const tlt_groups *g, tlt_answers_summary *out, 
   return TLT_OK;
 }
 
-void tlt_metrics_answers(tlt_metrics *m, const tlt_groups *g, const tlt_answers_summary *a) {
+void tlt_metrics_answers(tlt_metrics *m, const tlt_groups *g, const tlt_answers_summary *a,
+                         int64_t max_tokens) {
   tlt_metrics_real(m, "reward/mean", a->reward_mean);
   tlt_metrics_real(m, "reward/std", a->reward_std);
   tlt_metrics_real(m, "score/mean", a->score_mean);
@@ -101,6 +127,8 @@ void tlt_metrics_answers(tlt_metrics *m, const tlt_groups *g, const tlt_answers_
   tlt_metrics_count(m, "completions/p90_length", a->p90);
   tlt_metrics_count(m, "completions/p95_length", a->p95);
   tlt_metrics_count(m, "completions/p99_length", a->p99);
+  for (int i = 0; i < TLT_LENGTH_STEPS && length_step[i].tokens <= max_tokens; i++)
+    tlt_metrics_count(m, length_step[i].key, a->length_le[i]);
   tlt_metrics_real(m, "completions/clipped_ratio", a->cut_share);
   tlt_metrics_count(m, "completions/count", a->answers);
   tlt_metrics_count(m, "completions/tokens", a->tokens);

@@ -7,6 +7,9 @@
 #include "rl/update.h"
 #include "spec/speculator.h"
 
+/* Lengths at which answers are counted: powers of two and their 1.5-folds, from 1 to 2^20. */
+enum { TLT_LENGTH_STEPS = 40 };
+
 /* Summary of the answers of a step: all groups handed out, masked ones without reward. */
 typedef struct tlt_answers_summary {
   int64_t answers, tokens, scored; /* scored: answers not masked */
@@ -15,6 +18,7 @@ typedef struct tlt_answers_summary {
   double length_mean, length_stopped_mean;        /* second: of answers that ended by themselves */
   int length_min, length_max, p50, p90, p95, p99; /* nearest rank */
   double logprob_mean;                            /* per sampled token */
+  int64_t length_le[TLT_LENGTH_STEPS]; /* answers no longer than that */
   int constant, replaced, masked;
   double frac_zero_std; /* groups with equal rewards, of those with rewards */
 } tlt_answers_summary;
@@ -22,7 +26,9 @@ typedef struct tlt_answers_summary {
 /* Sums run in (rollout index, sample, position) order. TLT_ENOMEM. */
 tlt_status tlt_answers_summarize(const tlt_groups *g, tlt_answers_summary *out, tlt_err *err);
 
-void tlt_metrics_answers(tlt_metrics *m, const tlt_groups *g, const tlt_answers_summary *a);
+/* max_tokens: of the configuration; answers are counted at lengths up to that. */
+void tlt_metrics_answers(tlt_metrics *m, const tlt_groups *g, const tlt_answers_summary *a,
+                         int64_t max_tokens);
 /* spec_metrics.c: under spec/, all of it dependent on timing. */
 void tlt_metrics_spec(tlt_metrics *m, const tlt_spec_stats *s);
 
