@@ -121,7 +121,7 @@ static void test_metrics(void **state) {
   void *m = NULL;
   (void)state;
   assert_int_equal(tlt_dir_make(dir, &err), TLT_OK);
-  assert_int_equal(tlt_metrics_jsonl.start(dir, -1, &m, &err), TLT_OK);
+  assert_int_equal(tlt_metrics_jsonl.start(NULL, dir, -1, &m, &err), TLT_OK);
   put(m, 1, 0.1);
   put(m, 2, NAN);
   put(m, 3, -2);
@@ -135,7 +135,7 @@ static void test_metrics(void **state) {
   assert_int_equal(tlt_file_write(f, "{\"step\": 4, \"lo", 15, &err), TLT_OK); /* torn by a kill */
   assert_int_equal(tlt_file_close(f, &err), TLT_OK);
 
-  assert_int_equal(tlt_metrics_jsonl.start(dir, 2, &m, &err), TLT_OK);
+  assert_int_equal(tlt_metrics_jsonl.start(NULL, dir, 2, &m, &err), TLT_OK);
   put(m, 3, 5);
   assert_int_equal(tlt_metrics_jsonl.close(m, &err), TLT_OK);
   char *text = load("metrics.jsonl");
@@ -145,7 +145,7 @@ static void test_metrics(void **state) {
                       "{\"step\": 3, \"loss\": 5, \"n\": 3, \"sha\": \"ab\"}\n");
   tlt_free(text);
   store("metrics.jsonl", "{\"step\": 1}\nnonsense\n");
-  assert_int_equal(tlt_metrics_jsonl.start(dir, 2, &m, &err), TLT_ECHECKPOINT);
+  assert_int_equal(tlt_metrics_jsonl.start(NULL, dir, 2, &m, &err), TLT_ECHECKPOINT);
   assert_non_null(strstr(err.text, "metrics.jsonl:2"));
 }
 
