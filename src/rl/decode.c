@@ -68,12 +68,11 @@ static int find(const tlt_decode *d, uint32_t rollout) {
 
 static tlt_status keep(tlt_decode *d, tlt_answer *a, const tlt_sample *s) {
   size_t n = (size_t)s->n_tokens;
-  a->tokens = tlt_malloc(n * (sizeof *a->tokens + sizeof *a->logprobs) + 1);
-  if (!a->tokens) return tlt_fail_nomem(d->err, "answer", n * 8);
-  a->logprobs = (float *)(a->tokens + n);
+  tlt_status status = tlt_answer_make(a, s->n_tokens, d->job.spec != NULL, d->err);
+  if (status != TLT_OK) return status;
   memcpy(a->tokens, s->tokens, n * sizeof *a->tokens);
   memcpy(a->logprobs, s->logprobs, n * sizeof *a->logprobs);
-  a->n_tokens = s->n_tokens;
+  if (a->origins) tlt_spec_origins(d->job.spec, s->rollout, s->sample, s->n_tokens, a->origins);
   a->finish = s->finish;
   d->answers++;
   d->tokens += s->n_tokens;

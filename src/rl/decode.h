@@ -3,6 +3,7 @@
 #define TLT_RL_DECODE_H
 
 #include "rl/group.h"
+#include "spec/speculator.h"
 #include "tasks/reward.h"
 
 /* How a rollout samples. The same on every worker. */
@@ -17,6 +18,7 @@ typedef struct tlt_decode_job {
   float temperature, top_p, min_p;
   int top_k;
   bool keep_text;
+  const tlt_spec *spec; /* whose origins of tokens are kept; NULL: none */
   /* Each finished sample, as the engine hands it over. May be NULL. */
   void (*answered)(void *context, const tlt_sample *sample);
   void *answered_context;

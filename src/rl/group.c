@@ -14,6 +14,17 @@ tlt_group tlt_group_of(const tlt_problem_set *problems, tlt_shuffle *shuffle, ui
                      .n_prompt = (int)(problems->first[at + 1] - problems->first[at])};
 }
 
+tlt_status tlt_answer_make(tlt_answer *a, int n, bool origins, tlt_err *err) {
+  size_t each = sizeof *a->tokens + sizeof *a->logprobs + (origins ? 1 : 0);
+  size_t bytes = (size_t)n * each;
+  a->tokens = tlt_malloc(bytes + 1);
+  if (!a->tokens) return tlt_fail_nomem(err, "answer", bytes);
+  a->n_tokens = n;
+  a->logprobs = (float *)(a->tokens + n);
+  a->origins = origins ? (char *)(a->logprobs + n) : NULL;
+  return TLT_OK;
+}
+
 void tlt_group_free(tlt_group *g, int samples) {
   for (int s = 0; g->answer && s < samples; s++) {
     tlt_free(g->answer[s].tokens);
@@ -55,7 +66,7 @@ typedef struct packed_answer {
   double score, reward;
   uint64_t n_text;
   float advantage;
-  int32_t n_tokens, finish, parsed;
+  int32_t n_tokens, finish, parsed, n_origins;
 } packed_answer;
 
 static unsigned char *put(unsigned char *to, const void *from, size_t n) {
@@ -63,24 +74,40 @@ static unsigned char *put(unsigned char *to, const void *from, size_t n) {
   return to + n;
 }
 
-tlt_status tlt_group_pack(const tlt_group *g, int samples, bool text, void **bytes, size_t *n,
+/* What goes before tokens, log-probabilities, origins and text of an answer. */
+static packed_answer head_of(const tlt_answer *a, bool record) {
+  return (packed_answer){.score = a->score,
+                         .reward = a->reward,
+                         .n_text = record && a->text ? a->n_text : 0,
+                         .advantage = a->advantage,
+                         .n_tokens = a->n_tokens,
+                         .finish = (int32_t)a->finish,
+                         .parsed = a->parsed,
+                         .n_origins = record && a->origins ? a->n_tokens : 0};
+}
+
+static size_t body_bytes(const packed_answer *p) {
+  return 8 * (size_t)p->n_tokens + (size_t)p->n_origins + p->n_text;
+}
+
+tlt_status tlt_group_pack(const tlt_group *g, int samples, bool record, void **bytes, size_t *n,
                           tlt_err *err) {
   *n = sizeof(packed_group);
-  for (int s = 0; s < samples; s++)
-    *n += sizeof(packed_answer) + 8 * (size_t)g->answer[s].n_tokens +
-          (text ? g->answer[s].n_text : 0);
+  for (int s = 0; s < samples; s++) {
+    packed_answer p = head_of(&g->answer[s], record);
+    *n += sizeof p + body_bytes(&p);
+  }
   unsigned char *to = *bytes = tlt_malloc(*n);
   if (!to) return tlt_fail_nomem(err, "group between workers", *n);
   packed_group head = {g->rollout, samples, g->scored, g->constant, g->masked};
   to = put(to, &head, sizeof head);
   for (int s = 0; s < samples; s++) {
     const tlt_answer *a = &g->answer[s];
-    packed_answer p = {a->score,     a->reward,   text && a->text ? a->n_text : 0,
-                       a->advantage, a->n_tokens, (int32_t)a->finish,
-                       a->parsed};
+    packed_answer p = head_of(a, record);
     to = put(to, &p, sizeof p);
     to = put(to, a->tokens, (size_t)a->n_tokens * sizeof *a->tokens);
     to = put(to, a->logprobs, (size_t)a->n_tokens * sizeof *a->logprobs);
+    to = put(to, a->origins, (size_t)p.n_origins);
     to = put(to, a->text, p.n_text);
   }
   return TLT_OK;
@@ -101,22 +128,22 @@ static bool get(reading *r, void *to, size_t n) {
 
 static tlt_status unpack_answer(reading *r, tlt_answer *a, tlt_err *err) {
   packed_answer p;
-  if (!get(r, &p, sizeof p) || p.n_tokens < 0 || 8 * (size_t)p.n_tokens + p.n_text > r->left)
+  if (!get(r, &p, sizeof p) || p.n_tokens < 0 || p.n_text > r->left ||
+      (p.n_origins != 0 && p.n_origins != p.n_tokens) || body_bytes(&p) > r->left)
     return tlt_fail(err, TLT_EINTERNAL, "group between workers: got too few bytes");
-  size_t n = (size_t)p.n_tokens * sizeof *a->tokens;
-  *a = (tlt_answer){.n_tokens = p.n_tokens,
-                    .finish = (tlt_finish)p.finish,
+  *a = (tlt_answer){.finish = (tlt_finish)p.finish,
                     .parsed = p.parsed,
                     .score = p.score,
                     .reward = p.reward,
                     .advantage = p.advantage,
                     .n_text = p.n_text};
-  a->tokens = tlt_malloc(2 * n + 1);
+  tlt_status s = tlt_answer_make(a, p.n_tokens, p.n_origins > 0, err);
+  if (s != TLT_OK) return s;
   a->text = p.n_text ? tlt_malloc(p.n_text + 1) : NULL;
-  if (!a->tokens || (p.n_text && !a->text)) return tlt_fail_nomem(err, "answer", 2 * n + p.n_text);
-  a->logprobs = (float *)(a->tokens + p.n_tokens);
-  get(r, a->tokens, n);
-  get(r, a->logprobs, n);
+  if (p.n_text && !a->text) return tlt_fail_nomem(err, "answer", p.n_text);
+  get(r, a->tokens, (size_t)p.n_tokens * sizeof *a->tokens);
+  get(r, a->logprobs, (size_t)p.n_tokens * sizeof *a->logprobs);
+  get(r, a->origins, (size_t)p.n_origins);
   get(r, a->text, p.n_text);
   if (a->text) a->text[p.n_text] = 0;
   return TLT_OK;

@@ -10,8 +10,10 @@
 
 typedef struct tlt_answer {
   int n_tokens;
-  int32_t *tokens; /* [n_tokens]; one allocation with logprobs */
+  int32_t *tokens; /* [n_tokens]; one allocation with the next two */
   float *logprobs; /* [n_tokens] log softmax(logits / T) of the sampling policy */
+  char *origins;   /* [n_tokens] where each came from (tlt_spec_origins); NULL: not kept. Depends on
+                      timing: part of no hash and of nothing that is trained on */
   char *text;      /* special tokens left out; NULL unless kept */
   size_t n_text;
   tlt_finish finish;
@@ -46,6 +48,9 @@ typedef struct tlt_groups {
 tlt_group tlt_group_of(const tlt_problem_set *problems, tlt_shuffle *shuffle, uint32_t first,
                        uint32_t rollout);
 
+/* Memory for n tokens of an answer, origins too if wanted; n_tokens is set. TLT_ENOMEM. */
+tlt_status tlt_answer_make(tlt_answer *a, int n, bool origins, tlt_err *err);
+
 /* Free the answers; zeroed is harmless. */
 void tlt_group_free(tlt_group *g, int samples);
 void tlt_groups_free(tlt_groups *g);
@@ -56,9 +61,9 @@ void tlt_groups_sha256(const tlt_groups *g, char hex[65]);
 /* ---- between workers --------------------------------------------------------------------------
  */
 
-/* One group as bytes: answers, scores and advantages, text only with `text`. Little-endian, the
- * same program at both ends. *bytes is the caller's to free. TLT_ENOMEM. */
-tlt_status tlt_group_pack(const tlt_group *g, int samples, bool text, void **bytes, size_t *n,
+/* One group as bytes: answers, scores and advantages, text and origins only for the `record`.
+ * Little-endian, the same program at both ends. *bytes is the caller's to free. TLT_ENOMEM. */
+tlt_status tlt_group_pack(const tlt_group *g, int samples, bool record, void **bytes, size_t *n,
                           tlt_err *err);
 
 /* The reverse: fills everything of a group that tlt_group_of left open. TLT_EINTERNAL when the

@@ -381,6 +381,7 @@ static tlt_status save(tlt_loop *l, tlt_err *err) {
   tlt_status s = TLT_OK;
   if (l->hooks->metrics) s = l->hooks->metrics->sync(l->metrics, err);
   if (s == TLT_OK && l->hooks->trace) s = l->hooks->trace->sync(l->trace, err);
+  tlt_spec_log_sync(l->spec_log);
   if (s == TLT_OK) s = tlt_rundir_sync_rollouts(l->dir, l->saved + 1, l->state->step, err);
   if (s == TLT_OK) s = tlt_state_save(l->dir, l->state, l->session, err);
   tlt_account_enter(&l->session->account, before);
@@ -422,6 +423,7 @@ static tlt_status step(tlt_loop *l, tlt_err *err) {
     tlt_rundir_rollout_path(l->dir, l->state->step, path);
     s = tlt_rollout_log(&r.groups, l->session->tokenizer, l->state->step,
                         (tlt_log_rollouts)c->log.rollouts, path, err);
+    tlt_spec_log_put(l->spec_log, &r.groups, l->session->tokenizer, l->state->step);
   }
   if (s == TLT_OK && eval_due(l)) s = run_eval(l, &r, err);
   r.seconds = l->last_step = tlt_now() - from;

@@ -3,6 +3,7 @@
 #define TLT_RL_LOOP_H
 
 #include "rl/crew.h"
+#include "rl/spec_log.h"
 #include "rl/state.h"
 
 typedef struct tlt_loop {
@@ -13,6 +14,7 @@ typedef struct tlt_loop {
   const tlt_train_hooks *hooks;
   void *metrics; /* state of hooks->metrics */
   void *trace;   /* state of hooks->trace */
+  tlt_spec_log *spec_log;
   tlt_stop *stop;
   tlt_train_summary *summary;
   int64_t saved; /* step of the newest checkpoint on disk, -1: none */

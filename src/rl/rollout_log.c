@@ -68,15 +68,24 @@ static tlt_status put_answer(tlt_json_writer *w, const tlt_tokenizer *t, int64_t
   return s;
 }
 
+int64_t tlt_logged_answers(const tlt_groups *g, tlt_log_rollouts what) {
+  int64_t total = (int64_t)g->n * g->samples;
+  if (what == TLT_LOG_NONE) return 0;
+  return what == TLT_LOG_SAMPLE && total > TLT_LOG_SAMPLES ? TLT_LOG_SAMPLES : total;
+}
+
+int64_t tlt_logged_answer(const tlt_groups *g, tlt_log_rollouts what, int64_t i) {
+  return i * g->n * g->samples / tlt_logged_answers(g, what);
+}
+
 tlt_status tlt_rollout_log(const tlt_groups *g, const tlt_tokenizer *tokenizer, int64_t step,
                            tlt_log_rollouts what, const char *path, tlt_err *err) {
-  int64_t total = (int64_t)g->n * g->samples, lines = total;
   if (what == TLT_LOG_NONE) return TLT_OK;
-  if (what == TLT_LOG_SAMPLE && lines > TLT_LOG_SAMPLES) lines = TLT_LOG_SAMPLES;
   tlt_json_writer w = {0};
   tlt_status s = TLT_OK;
+  int64_t lines = tlt_logged_answers(g, what);
   for (int64_t i = 0; s == TLT_OK && i < lines; i++) {
-    int64_t at = i * total / lines;
+    int64_t at = tlt_logged_answer(g, what, i);
     s = put_answer(&w, tokenizer, step, &g->group[at / g->samples], (int)(at % g->samples), err);
   }
   tlt_file *f = NULL;

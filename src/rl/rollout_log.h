@@ -16,6 +16,10 @@ enum {
   TLT_LOG_PROMPT_BYTES = 8192
 };
 
+/* How many answers are logged, and which: number i as place in group * samples + sample order. */
+int64_t tlt_logged_answers(const tlt_groups *g, tlt_log_rollouts what);
+int64_t tlt_logged_answer(const tlt_groups *g, tlt_log_rollouts what, int64_t i);
+
 /* Write path anew, without waiting for the disk (tlt_rundir_sync_rollouts). Nothing is written for
  * TLT_LOG_NONE. */
 tlt_status tlt_rollout_log(const tlt_groups *g, const tlt_tokenizer *tokenizer, int64_t step,

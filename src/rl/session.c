@@ -152,7 +152,8 @@ static tlt_spec_options spec_options(const tlt_session *s, const tlt_engine_opti
                             .max_depth = (int)c->speculation.max_depth,
                             .batch = e->batch,
                             .max_positions = e->max_positions,
-                            .seed = e->seed};
+                            .seed = e->seed,
+                            .origins = c->log.rollouts != TLT_LOG_NONE};
 }
 
 static int64_t groups_of(const tlt_session *s, bool evaluation) {
@@ -301,6 +302,7 @@ static void on_answer(void *context, const tlt_sample *sample) {
 tlt_decode_job tlt_session_decode_job(const tlt_session *s, bool evaluation, uint32_t first) {
   const tlt_conf_rollout *c = &s->config->rollout;
   const tlt_conf_eval *e = &s->config->eval;
+  bool record = !evaluation && s->config->log.rollouts != TLT_LOG_NONE;
   return (tlt_decode_job){.engine = s->engine,
                           .tokenizer = s->tokenizer,
                           .reward = s->reward,
@@ -314,6 +316,7 @@ tlt_decode_job tlt_session_decode_job(const tlt_session *s, bool evaluation, uin
                           .min_p = (float)c->min_p,
                           .top_k = (int)c->top_k,
                           .keep_text = !evaluation,
+                          .spec = record ? s->spec : NULL,
                           .answered = evaluation ? NULL : on_answer,
                           .answered_context = s->drafting};
 }

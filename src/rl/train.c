@@ -285,6 +285,10 @@ static tlt_status save_final(job *j, tlt_err *err) {
 static tlt_status run(job *j, tlt_err *err) {
   void *metrics = NULL, *trace = NULL;
   tlt_status s = start(j, &metrics, &trace, err);
+  tlt_spec_log *spec_log = NULL;
+  if (s == TLT_OK && j->session.spec)
+    spec_log = tlt_spec_log_open(j->dir.path, j->checkpoint ? j->state.step : -1,
+                                 (tlt_log_rollouts)j->config.log.rollouts);
   tlt_loop loop = {.session = &j->session,
                    .crew = &j->crew,
                    .dir = &j->dir,
@@ -292,6 +296,7 @@ static tlt_status run(job *j, tlt_err *err) {
                    .hooks = &j->hooks,
                    .metrics = metrics,
                    .trace = trace,
+                   .spec_log = spec_log,
                    .stop = j->stop,
                    .summary = &j->summary,
                    .saved = j->checkpoint ? j->state.step : -1};
@@ -300,6 +305,7 @@ static tlt_status run(job *j, tlt_err *err) {
                         true);
   j->summary.seconds_load = tlt_now() - j->from;
   if (s == TLT_OK) s = tlt_loop_run(&loop, err);
+  tlt_spec_log_close(spec_log);
   if (j->hooks.metrics) {
     tlt_status closed = j->hooks.metrics->close(metrics, s == TLT_OK ? err : NULL);
     if (s == TLT_OK) s = closed;

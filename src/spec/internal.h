@@ -9,6 +9,12 @@
 #include "spec/speculator.h"
 #include "spec/tree.h"
 
+/* The answer that a slot decodes or decoded last. */
+typedef struct tlt_spec_answer {
+  uint32_t rollout, sample;
+  int n; /* tokens whose origin is known; 0: none was ever here */
+} tlt_spec_answer;
+
 /* A candidate of any sequence, for choosing the best of all. */
 typedef struct tlt_ranked {
   float gain; /* weighted path probability */
@@ -66,6 +72,9 @@ struct tlt_spec {
   int ranked_room;
   float *gain; /* [ranked_room] */
 
+  tlt_spec_answer *answer; /* [batch] by slot; NULL: origins are not remembered */
+  char *origin;            /* [batch][max_positions] */
+
   tlt_spec_stats stats;
 };
 
@@ -82,6 +91,10 @@ void tlt_spec_grow(tlt_spec *s, int i, int n, int k);
 int tlt_spec_rank(tlt_spec *s, float least);
 /* Take the first n of the ranking: at most `most` nodes, most_each of a sequence. */
 void tlt_spec_take(tlt_spec *s, int n, int most, int most_each);
+
+/* origins.c: a sequence has its first token; a step added tokens. */
+void tlt_spec_origin_open(tlt_spec *s, const tlt_spec_seq *q);
+void tlt_spec_origin_step(tlt_spec *s, const tlt_spec_result *r);
 
 /* stats.c: a verified node; one whose parent was accepted; a step. */
 void tlt_spec_count_node(tlt_spec *s, const tlt_tree_node *n);

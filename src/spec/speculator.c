@@ -197,6 +197,7 @@ static void on_open(void *context, const tlt_spec_seq *q) {
   tlt_spec *s = context;
   s->since = 0; /* prompts were read since the last step */
   tlt_tree_reset(&s->tree[q->slot]);
+  tlt_spec_origin_open(s, q);
   EACH_SOURCE(s, x)
   if (x->source.open) x->source.open(x->source.context, q);
 }
@@ -288,6 +289,7 @@ static void on_verified(void *context, const tlt_spec_step *step) {
   for (int i = 0; i < step->n; i++) {
     tokens += step->result[i].n_new;
     if (s->nodes) learn(s, &step->result[i]);
+    tlt_spec_origin_step(s, &step->result[i]);
   }
   s->progress = progress_of(s, step);
   s->context = step->context;
@@ -428,6 +430,11 @@ static tlt_status allocate(tlt_spec *s, tlt_err *err) {
   if (!s->tree || !s->seq || !s->grow_node || !s->front || !s->grow_seq || !s->grow ||
       !s->candidate || !s->ranked || !s->gain)
     return tlt_fail_nomem(err, "speculation", batch * sizeof *s->tree);
+  if (!s->o.origins) return TLT_OK;
+  size_t tokens = batch * (size_t)s->o.max_positions;
+  s->answer = tlt_calloc(batch, sizeof *s->answer);
+  s->origin = tlt_calloc(tokens, 1);
+  if (!s->answer || !s->origin) return tlt_fail_nomem(err, "origins of tokens", tokens);
   return TLT_OK;
 }
 
@@ -473,6 +480,8 @@ void tlt_spec_free(tlt_spec *s) {
   tlt_free(s->candidate);
   tlt_free(s->ranked);
   tlt_free(s->gain);
+  tlt_free(s->answer);
+  tlt_free(s->origin);
   tlt_free(s);
 }
 

@@ -25,6 +25,7 @@ typedef struct tlt_spec_options {
   int max_depth;       /* longest path that the planner drafts, 1 .. TLT_DRAFT_DEPTH; 0: 12 */
   int batch, max_positions; /* of the engine */
   uint32_t seed;            /* of sampling */
+  bool origins;             /* remember where every token came from: tlt_spec_origins */
 } tlt_spec_options;
 
 enum { TLT_SPEC_DEPTHS = 16 }; /* depths told apart in statistics; deeper ones count as the last */
@@ -86,6 +87,11 @@ void tlt_spec_stats_get(const tlt_spec *s, tlt_spec_stats *out);
 void tlt_spec_stats_reset(tlt_spec *s);
 void tlt_spec_stats_add(tlt_spec_stats *to, const tlt_spec_stats *from);
 const char *tlt_edge_source_name(tlt_edge_source source);
+
+/* Where the tokens of an answer came from, one character each: '.' drawn by the target alone, 's',
+ * 'e' and 'b' a guess of suffix, eagle or both that was right. To be asked while the engine hands
+ * the answer over; out [n], all '.' for an answer that was not followed. */
+void tlt_spec_origins(const tlt_spec *s, uint32_t rollout, uint32_t sample, int n, char *out);
 
 /* Totals over depths. */
 int64_t tlt_spec_total(const int64_t by[TLT_EDGE_SOURCES][TLT_SPEC_DEPTHS]);

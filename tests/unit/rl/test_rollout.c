@@ -28,6 +28,9 @@ struct tlt_reward {
   uint64_t id[QUEUE_MAX];
   size_t n;
 };
+struct tlt_spec {
+  int nothing;
+};
 static tlt_stream order; /* of finishing; its seed is what must not matter */
 
 static uint32_t mix(uint32_t a, uint32_t b) {
@@ -46,6 +49,11 @@ void tlt_engine_clear(tlt_engine *e) {
 void tlt_engine_stats_get(const tlt_engine *e, tlt_engine_stats *out) {
   (void)e;
   *out = (tlt_engine_stats){0};
+}
+
+void tlt_spec_origins(const tlt_spec *s, uint32_t rollout, uint32_t sample, int n, char *out) {
+  (void)s;
+  for (int i = 0; i < n; i++) out[i] = ".seb"[mix(rollout, sample + (uint32_t)i) % 4];
 }
 
 tlt_status tlt_engine_submit(tlt_engine *e, const tlt_request *r, tlt_err *err) {
@@ -192,11 +200,14 @@ static int teardown(void **state) {
 static tlt_groups run(fixture *f, uint32_t seed, int prompts, int max_gen, uint32_t first) {
   static tlt_engine engine;
   static tlt_reward reward;
+  static const tlt_spec spec;
   tlt_groups groups;
   tlt_rollout_stats stats;
   tlt_err err = {0};
   tlt_rollout_job job = {.decode = {.engine = &engine,
                                     .reward = &reward,
+                                    .spec = &spec,
+                                    .keep_text = true,
                                     .problems = &f->set,
                                     .shuffle = f->shuffle,
                                     .first = first,
@@ -281,11 +292,52 @@ static void test_cap(void **state) {
   assert_true(reached);
 }
 
+/* ---- between workers ----
+ */
+
+static void assert_same_answers(const tlt_group *a, const tlt_group *b, bool record) {
+  for (int s = 0; s < SAMPLES; s++) {
+    const tlt_answer *x = &a->answer[s], *y = &b->answer[s];
+    size_t n = (size_t)x->n_tokens;
+    assert_int_equal(x->n_tokens, y->n_tokens);
+    assert_memory_equal(x->tokens, y->tokens, n * sizeof *x->tokens);
+    assert_memory_equal(x->logprobs, y->logprobs, n * sizeof *x->logprobs);
+    assert_true(x->score == y->score && x->finish == y->finish);
+    assert_int_equal(y->text != NULL, record);
+    assert_int_equal(y->origins != NULL, record);
+    if (!record) continue;
+    assert_string_equal(x->text, y->text);
+    assert_memory_equal(x->origins, y->origins, n);
+  }
+}
+
+/* Everything comes back; of a message cut anywhere, nothing. */
+static void test_pack(void **state) {
+  tlt_groups g = run(*state, 1, 2, 1, 0);
+  for (int record = 0; record < 2; record++) {
+    void *bytes;
+    size_t n;
+    tlt_err err = {0};
+    tlt_group got = {.rollout = g.group[1].rollout};
+    assert_int_equal(tlt_group_pack(&g.group[1], SAMPLES, record, &bytes, &n, &err), TLT_OK);
+    for (size_t cut = 0; cut < n; cut++) {
+      assert_int_equal(tlt_group_unpack(bytes, cut, &got, SAMPLES, &err), TLT_EINTERNAL);
+      assert_null(got.answer);
+    }
+    assert_int_equal(tlt_group_unpack(bytes, n, &got, SAMPLES, &err), TLT_OK);
+    assert_same_answers(&g.group[1], &got, record);
+    tlt_group_free(&got, SAMPLES);
+    tlt_free(bytes);
+  }
+  tlt_groups_free(&g);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_order),
       cmocka_unit_test(test_refill),
       cmocka_unit_test(test_cap),
+      cmocka_unit_test(test_pack),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
