@@ -2,6 +2,7 @@
  *
  *   config.yaml   resolved configuration        rollouts/      step-N.jsonl
  *   metrics.jsonl one line per step             checkpoints/   step-N/ and LATEST (io/checkpoint.h)
+ *   spec.jsonl    sources of tokens (spec_log.h)
  *   drafter/      step-N/ and LATEST (drafting_save.h)
  *   status.json   state, step, heartbeat        final/         Hugging Face directory
  *   lock          held while a process runs */
