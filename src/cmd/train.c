@@ -13,7 +13,9 @@
 #include "cmd/version.h"
 #include "report/metrics.h"
 #include "report/tee.h"
+#include "report/tensorboard.h"
 #include "report/trace.h"
+#include "rl/config.h"
 
 enum { TLT_ARGS_MAX = 256 }; /* arguments passed on to workers */
 
@@ -108,6 +110,13 @@ static void observe(observers *to) {
               &(tlt_tee_part){.name = "trace.json", .needed = true, .trace = &tlt_trace_json});
 }
 
+static void configured(void *context, const tlt_train_config *config) {
+  observers *to = context;
+  if (config->log.tensorboard)
+    tlt_tee_add(&to->tee,
+                &(tlt_tee_part){.name = "TensorBoard", .metrics = &tlt_metrics_tensorboard});
+}
+
 /* *follower: the leader says what there is to say. */
 static tlt_status run(const tlt_train_options *o, bool *follower, tlt_err *err) {
   if (tlt_stop_install() != 0)
@@ -117,6 +126,7 @@ static tlt_status run(const tlt_train_options *o, bool *follower, tlt_err *err) 
   tlt_metrics_sink metrics = tlt_tee_metrics(&to.tee);
   tlt_trace_sink trace = tlt_tee_trace(&to.tee);
   tlt_train_hooks hooks = {.context = &to,
+                           .configured = configured,
                            .metrics = &metrics,
                            .trace = &trace,
                            .progress = show_progress,

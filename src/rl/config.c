@@ -111,6 +111,8 @@ static const tlt_yaml_row algorithm_rows[] = {
 };
 
 static const tlt_yaml_row log_rows[] = {
+    {TLT_ROW_BOOL(tlt_conf_log, tensorboard, "true", "event files for TensorBoard"),
+     .may_change = true},
     {TLT_ROW_ENUM(tlt_conf_log, rollouts, "sample", rollout_logs,
                   "none, sample (8 per step) or all"),
      .may_change = true},

@@ -91,7 +91,8 @@ typedef struct tlt_conf_algorithm {
 } tlt_conf_algorithm;
 
 typedef struct tlt_conf_log {
-  int rollouts; /* tlt_log_rollouts */
+  bool tensorboard; /* event files in the run directory */
+  int rollouts;     /* tlt_log_rollouts */
 } tlt_conf_log;
 
 typedef struct tlt_train_config {
