@@ -17,6 +17,7 @@
   X(OTHER, "other")         /* none of the below */                                       \
   X(DECODING, "decoding")   /* engine steps of rollouts: prompts, answers, drafts */      \
   X(IDLE, "idle")           /* nothing left to decode and no other work */                \
+  X(LENDING, "lending")     /* the same, while others compute on its cores */             \
   X(DRAFTER, "drafter")     /* micro-steps of the drafter, averaging and publishing it */ \
   X(GRADIENT, "gradient")   /* gradients of groups, early or in the update */             \
   X(REWARD, "reward")       /* nothing to do but wait for scores */                       \

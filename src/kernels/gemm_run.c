@@ -52,7 +52,7 @@ static void gemm_item(void *context, int64_t item, int thread) {
 
 void tlt_gemm_run(tlt_pool *pool, const tlt_kernels *k, const tlt_packed *w, const void *x,
                   size_t ldx, int rows, float *y, size_t ldy, bool add) {
-  int grain = limit_grain(w, rows, tlt_gemm_grain(w, tlt_pool_threads(pool)));
+  int grain = limit_grain(w, rows, tlt_gemm_grain(w, tlt_pool_active(pool)));
   int item_rows = rows_of_item(w, rows, grain), row_items = (rows + item_rows - 1) / item_rows;
   gemm_job job = {k, w, x, y, ldx, ldy, rows, grain, item_rows, row_items, add};
   tlt_pool_run(pool, gemm_item, &job, (int64_t)((w->panels + grain - 1) / grain) * row_items);

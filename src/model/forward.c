@@ -83,7 +83,7 @@ static void row_item(void *context, int64_t item, int thread) {
 
 /* Rows in a few blocks per thread, or all at once where they are too little work for a join. */
 static void run_rows(row_pass *p, int rows, int width) {
-  int threads = tlt_pool_threads(p->f->pool);
+  int threads = tlt_pool_active(p->f->pool);
   p->rows = rows;
   if (threads == 1 || (size_t)rows * (size_t)width <= INLINE_ELEMENTS) {
     p->work(p, 0, rows);

@@ -62,7 +62,6 @@ static tlt_status open_empty(const tlt_model_options *o, tlt_model **out, tlt_er
   if (!m) return tlt_fail_nomem(err, "model", sizeof *m);
   const char *numerics = o && o->numerics ? o->numerics : "auto";
   tlt_status s = tlt_kernels_choose(numerics, &m->kernels, err);
-  if (s == TLT_OK) s = tlt_pool_create(o ? o->threads : 0, &m->pool, err);
   if (s == TLT_OK) *out = m;
   else tlt_model_close(m);
   return s;
@@ -73,6 +72,7 @@ static tlt_status open_with(const char *dir, const tlt_config *c, const tlt_mode
                             tlt_model **out, tlt_err *err) {
   const tlt_team *team = o ? o->team : NULL;
   tlt_status s = tlt_team_agree(team, open_empty(o, out, err), err);
+  if (s == TLT_OK) s = tlt_pool_create_shared(o ? o->threads : 0, team, &(*out)->pool, err);
   if (s == TLT_OK)
     s = dir ? tlt_weights_load_shared(dir, (*out)->pool, team, &(*out)->weights, err)
             : tlt_weights_create_shared(c, team, &(*out)->weights, err);

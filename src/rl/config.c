@@ -13,7 +13,7 @@ static const char *const too_longs[] = {"error", "drop", NULL};
 static const char *const on_errors[] = {"abort", "mask", NULL};
 static const char *const drafts[] = {"off", "suffix", "eagle", "auto", NULL};
 static const char *const drafter_trains[] = {"off", "idle", NULL};
-static const char *const idle_works[] = {"gradient", "drafter", NULL};
+static const char *const idle_works[] = {"gradient", "drafter", "lend", NULL};
 static const char *const rollout_logs[] = {"none", "sample", "all", NULL};
 
 static const tlt_yaml_row run_rows[] = {
@@ -77,7 +77,7 @@ static const tlt_yaml_row drafter_rows[] = {
     {TLT_ROW_ENUM(tlt_conf_drafter, train, "idle", drafter_trains,
                   "off, or in idle time and in min_share of the step"),
      .may_change = true},
-    {TLT_ROW(TLT_YAML_CHOICES, tlt_conf_drafter, idle_order, .fallback = "[gradient, drafter]",
+    {TLT_ROW(TLT_YAML_CHOICES, tlt_conf_drafter, idle_order, .fallback = "[gradient, drafter, lend]",
              .choices = idle_works, .items = TLT_IDLE_WORKS,
              .help = "what an idle worker does, first choice first; []: nothing"),
      .may_change = true},

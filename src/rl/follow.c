@@ -8,7 +8,7 @@
 
 #define WAIT_S 0.05        /* for messages, with nothing to do */
 #define SCORE_WAIT_S 0.005 /* for scores, with messages to look at */
-#define REST_S 0.005       /* for messages, in the middle of idle work */
+#define REST_S 0.005       /* the same in the middle of idle work, or until cores are borrowed */
 #define TELL_EVERY_S 0.2
 
 typedef struct follower {
@@ -211,11 +211,11 @@ static tlt_status do_task(follower *f) {
 
 static tlt_status wait(follower *f) {
   bool scoring = f->rolling && tlt_decode_scoring(&f->decode);
-  tlt_account_enter(account(f), scoring      ? TLT_WORK_REWARD
-                                : f->rolling ? TLT_WORK_IDLE
-                                             : TLT_WORK_WAITING);
+  tlt_work why = scoring ? TLT_WORK_REWARD : f->rolling ? TLT_WORK_IDLE : TLT_WORK_WAITING;
+  tlt_work state = tlt_idle_wait(&f->session->idle, why);
+  tlt_account_enter(account(f), state);
   if (scoring) return tlt_decode_step(&f->decode, SCORE_WAIT_S, f->err);
-  return tlt_cluster_wait(f->cluster, WAIT_S, f->err);
+  return tlt_cluster_wait(f->cluster, state == TLT_WORK_LENDING ? WAIT_S : REST_S, f->err);
 }
 
 static tlt_status be_idle(follower *f) {

@@ -18,6 +18,8 @@ typedef struct tlt_idle {
   tlt_account *account; /* NULL: none is kept */
   bool gradients;       /* take gradients while the rollout runs */
   bool drafter_first;   /* order of the two */
+  bool lend;            /* cores go to other workers while this one waits */
+  bool lend_first;      /* before the drafter is trained */
   /* One micro-step of the drafter; false: there is nothing to train on, or it is not worth it.
    * NULL: the drafter is not trained. */
   bool (*micro_step)(void *context);
@@ -33,5 +35,9 @@ bool tlt_idle_rests(const tlt_idle *i);
 /* Bring the drafter forward by one micro-step, in pauses of which look(context) is asked whether
  * there is still nothing better to do. false: nothing was to be done. */
 bool tlt_idle_draft(const tlt_idle *i, bool (*look)(void *context), void *context);
+
+/* About to wait, which would be accounted as `why`: lend the cores where that is wanted. Returns
+ * `why`, or TLT_WORK_LENDING while somebody has them. */
+tlt_work tlt_idle_wait(const tlt_idle *i, tlt_work why);
 
 #endif

@@ -14,7 +14,8 @@
 enum { EDGE_STEPS = 10 }; /* steps whose mean stands for the beginning and the end of a run */
 #define SHOW_EVERY_S 0.2
 #define BEAT_EVERY_S 30.0
-#define WORK_WAIT_S 0.05 /* for other workers' gradients, between looks at progress */
+#define WORK_WAIT_S 0.05  /* for other workers' gradients, between looks at progress */
+#define LOAN_WAIT_S 0.005 /* the same until somebody borrows the cores */
 
 /* ---- progress -----------------------------------------------------------------------------------
  */
@@ -181,7 +182,9 @@ static tlt_status work(void *context, tlt_err *err) {
     tlt_pool_set_pause(idle->pool, NULL, NULL);
     if (s == TLT_OK) s = l->looked;
   } else if (u->given) {
-    s = tlt_crew_wait(l->crew, WORK_WAIT_S, err);
+    tlt_work state = tlt_idle_wait(idle, TLT_WORK_WAITING);
+    tlt_account_enter(idle->account, state);
+    s = tlt_crew_wait(l->crew, state == TLT_WORK_LENDING ? WORK_WAIT_S : LOAN_WAIT_S, err);
   }
   tlt_account_enter(idle->account, before);
   return s;

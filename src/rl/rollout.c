@@ -203,7 +203,7 @@ static tlt_status early_gradient(phase *p) {
 
 static tlt_status wait(phase *p) {
   bool scoring = tlt_decode_scoring(&p->decode);
-  tlt_account_enter(account(p), scoring ? TLT_WORK_REWARD : TLT_WORK_IDLE);
+  tlt_account_enter(account(p), tlt_idle_wait(p->idle, scoring ? TLT_WORK_REWARD : TLT_WORK_IDLE));
   if (!scoring) return tlt_crew_wait(p->crew, SHORT_WAIT_S, p->err);
   double from = tlt_now();
   tlt_status s =
@@ -255,7 +255,7 @@ static tlt_status begin(phase *p) {
 
 static tlt_status end(phase *p, tlt_status s) {
   tlt_account_decoded(account(p), 0, 0);
-  tlt_work before = tlt_account_enter(account(p), TLT_WORK_WAITING);
+  tlt_work before = tlt_account_enter(account(p), tlt_idle_wait(p->idle, TLT_WORK_WAITING));
   if (s == TLT_OK) s = tlt_crew_end(p->crew, TLT_TAG_END, p->err);
   else if (s == TLT_ESTOPPED) tlt_crew_end(p->crew, TLT_TAG_CANCEL, NULL);
   tlt_account_enter(account(p), before);

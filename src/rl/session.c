@@ -248,21 +248,31 @@ static bool micro_step(void *context) {
   return tlt_drafting_piece(context) != TLT_PIECE_NOTHING;
 }
 
-static bool is_idle_work(const tlt_session *s, tlt_idle_work work) {
+/* Place in the order; TLT_IDLE_WORKS: not in it. */
+static int idle_place(const tlt_session *s, tlt_idle_work work) {
   const int *order = s->config->drafter.idle_order;
-  for (int i = 0; i < TLT_IDLE_WORKS; i++)
-    if (order[i] == (int)work) return true;
-  return false;
+  int i = 0;
+  while (i < TLT_IDLE_WORKS && order[i] != (int)work) i++;
+  return i;
+}
+
+static bool is_idle_work(const tlt_session *s, tlt_idle_work work) {
+  return idle_place(s, work) < TLT_IDLE_WORKS;
+}
+
+static bool is_before(const tlt_session *s, tlt_idle_work a, tlt_idle_work b) {
+  return idle_place(s, a) < idle_place(s, b);
 }
 
 static tlt_idle idle_work(tlt_session *s) {
-  const tlt_conf_drafter *c = &s->config->drafter;
   bool draft = s->drafting && is_idle_work(s, TLT_IDLE_DRAFTER);
   const char *toggle = getenv("TLT_IDLE_TOGGLE"); /* bench/idle_work.py */
   return (tlt_idle){.pool = s->model->pool,
                     .account = &s->account,
                     .gradients = is_idle_work(s, TLT_IDLE_GRADIENT),
-                    .drafter_first = c->idle_order[0] == TLT_IDLE_DRAFTER,
+                    .drafter_first = is_before(s, TLT_IDLE_DRAFTER, TLT_IDLE_GRADIENT),
+                    .lend = is_idle_work(s, TLT_IDLE_LEND),
+                    .lend_first = is_before(s, TLT_IDLE_LEND, TLT_IDLE_DRAFTER),
                     .micro_step = draft ? micro_step : NULL,
                     .context = s->drafting,
                     .toggle_s = toggle ? atof(toggle) : 0};

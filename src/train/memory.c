@@ -132,6 +132,7 @@ void tlt_carve_workspace(tlt_carver *c, tlt_trainer *t, size_t scratch_bytes) {
   t->dx = tlt_carve(c, rows * h, sizeof(float));
   t->dh = tlt_carve(c, rows * larger(h, (size_t)d->q), sizeof(float));
   t->dy = tlt_carve_act(c, t, t->rows, widest(d));
+  t->block_hash = tlt_carve(c, tlt_hash_blocks(t->w->elements), sizeof *t->block_hash);
   t->partial =
       tlt_carve(c, (size_t)tlt_row_blocks(t->rows) * (size_t)tlt_partial_stride(d), sizeof(float));
   t->seen = tlt_carve(c, (size_t)t->threads, sizeof *t->seen);

@@ -157,10 +157,22 @@ int64_t tlt_trainer_steps(const tlt_trainer *t) {
   return t->steps;
 }
 
-void tlt_trainer_sha256(tlt_trainer *t, char hex[65]) {
+static void hash_block(void *context, int64_t block, int thread) {
+  tlt_trainer *t = context;
+  uint64_t from = (uint64_t)block * TLT_HASH_BLOCK, n = t->w->elements - from;
   tlt_sha256 h;
+  (void)thread;
   tlt_sha256_begin(&h);
-  tlt_sha256_add(&h, t->master, t->w->elements * sizeof *t->master);
+  tlt_sha256_add(&h, t->master + from, (n < TLT_HASH_BLOCK ? n : TLT_HASH_BLOCK) * sizeof(float));
+  tlt_sha256_end(&h, t->block_hash[block]);
+}
+
+void tlt_trainer_sha256(tlt_trainer *t, char hex[65]) {
+  int64_t blocks = (int64_t)tlt_hash_blocks(t->w->elements);
+  tlt_sha256 h;
+  tlt_pool_run(t->pool, hash_block, t, blocks);
+  tlt_sha256_begin(&h);
+  for (int64_t b = 0; b < blocks; b++) tlt_sha256_add(&h, t->block_hash[b], TLT_SHA256_HEX - 1);
   tlt_sha256_end(&h, hex);
 }
 

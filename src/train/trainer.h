@@ -131,7 +131,9 @@ int64_t tlt_trainer_steps(const tlt_trainer *t);
 /* Repacks compute weights. Collective; only the team can fail. */
 tlt_status tlt_trainer_restored(tlt_trainer *t, int64_t steps, tlt_err *err);
 
-/* SHA-256 of the fp32 masters in tensor-name order. Not collective; between steps. */
+/* Identity of the fp32 masters in tensor-name order: SHA-256 of the SHA-256s, in hexadecimal and one
+ * after the other, of blocks of 2^18 elements. Not collective; between steps. Not for a
+ * forward-only trainer. */
 void tlt_trainer_sha256(tlt_trainer *t, char hex[65]);
 
 /* Gradient of one parameter as fp32 (accumulator * 2^-40), for tests: [n][k]. Of this host. */

@@ -132,10 +132,17 @@ struct tlt_trainer {
   float *logits;             /* [C][V] */
   void *dlogits;             /* act [C][V] */
   float *logp, *dlogp, *lse; /* [R] by target */
+  char (*block_hash)[TLT_SHA256_HEX]; /* [tlt_hash_blocks] */
   tlt_seen *seen;            /* [threads] */
   unsigned char *scratch;    /* [threads][scratch_stride] */
   size_t scratch_stride;
 };
+
+/* The hash of the masters is one of hashes, so that threads can share the work. */
+enum { TLT_HASH_BLOCK = 1 << 18 };
+static inline size_t tlt_hash_blocks(uint64_t elements) {
+  return (size_t)((elements + TLT_HASH_BLOCK - 1) / TLT_HASH_BLOCK);
+}
 
 /* ---- rows and blocks ------------------------------------------------------------------------- */
 

@@ -26,7 +26,7 @@ FACTORS = {
     "workers": [1, 2, 3, 4],
     "draft": ["off", "suffix", "eagle", "auto"],
     "train": ["off", "idle"],
-    "idle_order": ["[gradient, drafter]", "[drafter, gradient]"],
+    "idle_order": ["[gradient, drafter, lend]", "[drafter, gradient]", "[lend, gradient]"],
     "share": ["on", "off"],
     "algorithm": ["grpo", "dr-grpo", "rloo", "dapo", "gspo", "kl", "2 x 2"],
 }

@@ -54,6 +54,7 @@ static void test_defaults(void **state) {
   assert_int_equal(c.drafter.train, TLT_DRAFTER_IDLE);
   assert_int_equal(c.drafter.idle_order[0], TLT_IDLE_GRADIENT);
   assert_int_equal(c.drafter.idle_order[1], TLT_IDLE_DRAFTER);
+  assert_int_equal(c.drafter.idle_order[2], TLT_IDLE_LEND);
   tlt_train_config_free(&c);
 }
 
