@@ -110,4 +110,9 @@ typedef void (*tlt_yaml_diff_sink)(void *context, const tlt_yaml_difference *dif
 tlt_status tlt_yaml_diff(const tlt_yaml_schema *schema, const void *before, const void *after,
                          tlt_yaml_diff_sink sink, void *context, tlt_err *err);
 
+/* Every value of a file without a schema, in its order: key "a.b", a list as "[x, y]"; texts are
+ * valid during the call. What tlt_yaml_load refuses as a document is refused here too. */
+typedef void (*tlt_yaml_pair_sink)(void *context, const char *key, const char *value);
+tlt_status tlt_yaml_flat(const char *path, tlt_yaml_pair_sink sink, void *context, tlt_err *err);
+
 #endif
