@@ -20,7 +20,8 @@ static const char *scalar(const yaml_node_t *node) {
 static void put_list(const walk *w, const char *key, const yaml_node_t *node) {
   tlt_text text = {0};
   tlt_text_add(&text, "[");
-  for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top; i++)
+  for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top;
+       i++)
     tlt_text_printf(&text, "%s%s", text.n > 1 ? ", " : "",
                     scalar(yaml_document_get_node(w->document, *i)));
   tlt_text_add(&text, "]");
@@ -34,7 +35,8 @@ static void put_node(const walk *w, const char *key, const yaml_node_t *node) {
   if (node->type == YAML_SCALAR_NODE) w->sink(w->context, key, scalar(node));
   if (node->type == YAML_SEQUENCE_NODE) put_list(w, key, node);
   if (node->type != YAML_MAPPING_NODE) return;
-  for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
+  for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top;
+       p++) {
     char name[TLT__YAML_KEY_MAX];
     snprintf(name, sizeof name, "%s%s%s", key, *key ? "." : "",
              scalar(yaml_document_get_node(w->document, p->key)));

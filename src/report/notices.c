@@ -87,25 +87,56 @@ static const char *reason(const tlt_err *err) {
   return offset ? offset : err->text;
 }
 
-static json_t *parse_line(const tlt_lines *lines, const char *name, const char *text, size_t n,
-                          tlt_notices *notices) {
+struct tlt_run_lines {
+  tlt_lines *lines; /* NULL: nothing more to read */
+  char name[256];
+  tlt_run_want want;
+  void *context;
+  tlt_notices *notices;
+};
+
+/* What failed stops the reading of this file only, unless memory has run out. */
+static tlt_status give_up(tlt_run_lines *r, tlt_status s, const tlt_err *why, tlt_err *err) {
+  tlt_lines_close(r->lines);
+  r->lines = NULL;
+  if (s == TLT_ENOMEM) return tlt_fail(err, s, "%s", why->text);
+  tlt_notice(r->notices, "%s: %s; nothing read from there on", r->name, why->text);
+  return TLT_OK;
+}
+
+tlt_status tlt_run_lines_open(const char *dir, const char *name, tlt_run_want want, void *context,
+                              tlt_notices *notices, tlt_run_lines **out, tlt_err *err) {
+  char path[TLT_PATH_MAX];
+  tlt_err why = {0};
+  *out = NULL;
+  tlt_run_lines *r = tlt_calloc(1, sizeof *r);
+  if (!r) return tlt_fail_nomem(err, name, sizeof *r);
+  *r = (tlt_run_lines){.want = want, .context = context, .notices = notices};
+  snprintf(r->name, sizeof r->name, "%s", name);
+  tlt_path_join(path, dir, name);
+  tlt_status s = tlt_path_exists(path) ? tlt_lines_open(path, &r->lines, &why) : TLT_OK;
+  if (s != TLT_OK) s = give_up(r, s, &why, err);
+  if (s == TLT_OK) *out = r;
+  else tlt_run_lines_close(r);
+  return s;
+}
+
+static json_t *parse_line(tlt_run_lines *r, const char *text, size_t n) {
   tlt_err why = {0};
   bool mended;
-  long line = tlt_lines_number(lines);
+  long line = tlt_lines_number(r->lines);
   json_t *value = parse(text, n, &mended, &why);
   if (mended)
-    tlt_notice(notices, "%s line %ld: %s; shown as U+FFFD", name, line, reason(&why));
-  else if (!value && tlt_lines_torn(lines))
-    tlt_notice(notices, "%s line %ld: ends in mid-line, left out", name, line);
-  else if (!value) tlt_notice(notices, "%s line %ld: %s; left out", name, line, reason(&why));
-  if (value && !json_is_object(value)) {
-    char got[64];
-    tlt_json_describe(value, got);
-    tlt_notice(notices, "%s line %ld: got %s, expected an object; left out", name, line, got);
-    json_decref(value);
-    value = NULL;
-  }
-  return value;
+    tlt_notice(r->notices, "%s line %ld: %s; shown as U+FFFD", r->name, line, reason(&why));
+  else if (!value && tlt_lines_torn(r->lines))
+    tlt_notice(r->notices, "%s line %ld: ends in mid-line, left out", r->name, line);
+  else if (!value) tlt_notice(r->notices, "%s line %ld: %s; left out", r->name, line, reason(&why));
+  if (!value || json_is_object(value)) return value;
+  char got[64];
+  tlt_json_describe(value, got);
+  tlt_notice(r->notices, "%s line %ld: got %s, expected an object; left out", r->name, line, got);
+  json_decref(value);
+  return NULL;
 }
 
 static bool blank(const char *text, size_t n) {
@@ -114,29 +145,29 @@ static bool blank(const char *text, size_t n) {
   return true;
 }
 
-tlt_status tlt_run_read(const char *dir, const char *name, const tlt_run_reader *reader,
-                        tlt_notices *notices, tlt_err *err) {
-  char path[TLT_PATH_MAX];
-  tlt_lines *lines = NULL;
+tlt_status tlt_run_lines_next(tlt_run_lines *r, json_t **out, tlt_err *err) {
   tlt_err why = {0};
   const char *text;
   size_t n;
-  bool go_on = true;
-  tlt_path_join(path, dir, name);
-  if (!tlt_path_exists(path)) return TLT_OK;
-  tlt_status s = tlt_lines_open(path, &lines, &why);
-  while (s == TLT_OK && go_on) {
-    s = tlt_lines_next(lines, &text, &n, &why);
-    if (s != TLT_OK || !text) break;
-    if (blank(text, n) || (reader->want && !reader->want(reader->context, text, n))) continue;
-    json_t *object = parse_line(lines, name, text, n, notices);
-    if (object) go_on = reader->take(reader->context, object, tlt_lines_number(lines));
-    json_decref(object);
+  *out = NULL;
+  while (r->lines && !*out) {
+    tlt_status s = tlt_lines_next(r->lines, &text, &n, &why);
+    if (s != TLT_OK) return give_up(r, s, &why, err);
+    if (!text) return TLT_OK;
+    if (!blank(text, n) && (!r->want || r->want(r->context, text, n)))
+      *out = parse_line(r, text, n);
   }
-  tlt_lines_close(lines);
-  if (s == TLT_ENOMEM) return tlt_fail(err, s, "%s", why.text);
-  if (s != TLT_OK) tlt_notice(notices, "%s: %s; nothing read from there on", name, why.text);
   return TLT_OK;
+}
+
+long tlt_run_lines_number(const tlt_run_lines *r) {
+  return r->lines ? tlt_lines_number(r->lines) : 0;
+}
+
+void tlt_run_lines_close(tlt_run_lines *r) {
+  if (!r) return;
+  tlt_lines_close(r->lines);
+  tlt_free(r);
 }
 
 void tlt_run_load(const char *dir, const char *name, json_t **out, tlt_notices *notices) {

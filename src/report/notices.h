@@ -23,20 +23,22 @@ typedef struct tlt_notices {
 void tlt_notice(tlt_notices *n, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void tlt_notices_free(tlt_notices *n);
 
-/* Reading a JSONL file of a run. want: whether a line is worth parsing, by its text (NULL: every
- * one). take: an object; false ends the reading. */
-typedef struct tlt_run_reader {
-  void *context;
-  bool (*want)(void *context, const char *text, size_t n);
-  bool (*take)(void *context, const json_t *object, long line);
-} tlt_run_reader;
+/* Objects of the file DIR/NAME, one per line, in order. A line that is cut off, is no object or is
+ * longer than TLT_LINE_MAX is left out, with a notice "NAME line N: ..."; bytes that are no UTF-8
+ * and escapes that our JSON strings cannot hold are replaced by U+FFFD, with a notice. A missing
+ * file is an empty one. */
+typedef struct tlt_run_lines tlt_run_lines;
 
-/* Objects of the file DIR/NAME in order. A line that is cut off, is no object or is longer than
- * TLT_LINE_MAX is left out, with a notice "NAME line N: ..."; bytes that are no UTF-8 and
- * characters that JSON strings of ours cannot hold are replaced, with a notice. A missing file is
- * an empty one. TLT_ENOMEM. */
-tlt_status tlt_run_read(const char *dir, const char *name, const tlt_run_reader *reader,
-                        tlt_notices *notices, tlt_err *err);
+/* Whether a line is worth parsing, by its text. */
+typedef bool (*tlt_run_want)(void *context, const char *text, size_t n);
+
+/* want: NULL for every line. notices outlives the reader. TLT_ENOMEM. */
+tlt_status tlt_run_lines_open(const char *dir, const char *name, tlt_run_want want, void *context,
+                              tlt_notices *notices, tlt_run_lines **out, tlt_err *err);
+/* *out: the next object, owned by the caller, or NULL at the end. TLT_ENOMEM. */
+tlt_status tlt_run_lines_next(tlt_run_lines *r, json_t **out, tlt_err *err);
+long tlt_run_lines_number(const tlt_run_lines *r); /* of the last object's line */
+void tlt_run_lines_close(tlt_run_lines *r);        /* NULL is harmless */
 
 /* A whole small JSON file in the same manner; *out NULL when there is none or it cannot be read. */
 void tlt_run_load(const char *dir, const char *name, json_t **out, tlt_notices *notices);

@@ -154,8 +154,7 @@ static void add_cell(tlt_run_cell *to, const tlt_run_cell *c) {
   to->n += c->n;
 }
 
-/* Two rows become one: the run is longer than the rows. */
-static void halve(tlt_run_log *log) {
+void tlt_run_log_halve(tlt_run_log *log) {
   int half = (log->n_rows + 1) / 2;
   for (int k = 0; k < log->n_columns; k++) {
     tlt_run_cell *cell = log->column[k].cell;
@@ -176,7 +175,8 @@ static void halve(tlt_run_log *log) {
 }
 
 static int row_for(tlt_run_log *log, int64_t step) {
-  if (log->n_rows == TLT_RUN_ROWS && log->lines == log->per_row * TLT_RUN_ROWS) halve(log);
+  if (log->n_rows == TLT_RUN_ROWS && log->lines == log->per_row * TLT_RUN_ROWS)
+    tlt_run_log_halve(log);
   int row = (int)(log->lines / log->per_row);
   if (row == log->n_rows) log->row_first[log->n_rows++] = step;
   log->row_last[row] = step;
@@ -240,31 +240,10 @@ static void keep_hashes(tlt_run_log *log, const json_t *object, int64_t step) {
   log->hashes[log->n_hashes - 1] = h;
 }
 
-typedef struct metrics_reading {
-  tlt_run_log *log;
-  int64_t last_step;
-} metrics_reading;
-
-static bool take_metrics(void *context, const json_t *object, long line) {
-  metrics_reading *m = context;
-  tlt_run_log *log = m->log;
-  const json_t *step_value = json_object_get(object, "step");
-  int64_t step = json_integer_value(step_value);
+static void take_values(tlt_run_log *log, const json_t *object, int64_t step) {
+  int row = row_for(log, step), before = -1;
   const char *key;
   json_t *value;
-  int before = -1;
-  if (!json_is_integer(step_value) || step < 0) {
-    tlt_notice(&log->notices, "metrics.jsonl line %ld: has no \"step\", left out", line);
-    return true;
-  }
-  if (log->lines && step <= m->last_step) {
-    tlt_notice(&log->notices, "metrics.jsonl line %ld: step %lld after step %lld, left out", line,
-               (long long)step, (long long)m->last_step);
-    return true;
-  }
-  m->last_step = step;
-  if (step > log->step) log->step = step;
-  int row = row_for(log, step);
   keep_hashes(log, object, step);
   json_object_foreach((json_t *)object, key, value) {
     if (!json_is_number(value) || !strcmp(key, "step")) continue;
@@ -272,19 +251,47 @@ static bool take_metrics(void *context, const json_t *object, long line) {
     tlt_run_column *c = isfinite(number) ? column_for(log, key, &before) : NULL;
     if (c) put_value(c, row, step, number);
   }
-  return true;
+}
+
+int64_t tlt_run_line_step(const json_t *object, int64_t before, long line, tlt_notices *notices) {
+  const json_t *value = json_object_get(object, "step");
+  int64_t step = json_integer_value(value);
+  if (!json_is_integer(value) || step < 0) {
+    tlt_notice(notices, "metrics.jsonl line %ld: has no \"step\", left out", line);
+    return -1;
+  }
+  if (step > before) return step;
+  tlt_notice(notices, "metrics.jsonl line %ld: step %lld after step %lld, left out", line,
+             (long long)step, (long long)before);
+  return -1;
+}
+
+static tlt_status take_lines(tlt_run_log *log, tlt_run_lines *lines, tlt_err *err) {
+  int64_t before = -1;
+  for (;;) {
+    json_t *object;
+    tlt_status s = tlt_run_lines_next(lines, &object, err);
+    if (s != TLT_OK || !object) return s;
+    int64_t step = tlt_run_line_step(object, before, tlt_run_lines_number(lines), &log->notices);
+    if (step >= 0) take_values(log, object, before = step);
+    json_decref(object);
+  }
 }
 
 static tlt_status read_metrics(tlt_run_log *log, tlt_err *err) {
   char path[TLT_PATH_MAX];
-  metrics_reading m = {log, -1};
-  const tlt_run_reader reader = {&m, NULL, take_metrics};
+  tlt_run_lines *lines = NULL;
   log->per_row = 1;
   tlt_path_join(path, log->path, "metrics.jsonl");
   if (!tlt_path_exists(path)) tlt_notice(&log->notices, "metrics.jsonl is missing");
-  tlt_status s = tlt_run_read(log->path, "metrics.jsonl", &reader, &log->notices, err);
+  tlt_status s =
+      tlt_run_lines_open(log->path, "metrics.jsonl", NULL, NULL, &log->notices, &lines, err);
+  if (s == TLT_OK) s = take_lines(log, lines, err);
+  tlt_run_lines_close(lines);
   if (s == TLT_OK && log->lines == 0)
     tlt_notice(&log->notices, "metrics.jsonl holds no step: nothing has been measured yet");
+  if (log->n_rows && log->row_last[log->n_rows - 1] > log->step)
+    log->step = log->row_last[log->n_rows - 1];
   return s;
 }
 
@@ -316,8 +323,9 @@ static tlt_status must_be_run(const char *path, tlt_err *err) {
       snprintf(missing + used, sizeof missing - used, "%s%s", used ? ", " : "", names[i]);
   }
   if (has[0] || (has[1] && has[2])) return TLT_OK;
-  return tlt_fail(err, TLT_EDATA, "%s: got no run directory (missing: %s), expected one of tlt train",
-                  path, missing);
+  return tlt_fail(err, TLT_EDATA,
+                  "%s: got no run directory (missing: %s), expected one of tlt train", path,
+                  missing);
 }
 
 tlt_status tlt_run_log_open(const char *path, tlt_run_log **out, tlt_err *err) {
@@ -383,7 +391,7 @@ double tlt_run_total(const tlt_run_log *log, const char *key) {
 }
 
 bool tlt_run_is_timed(const char *key) {
-  static const char *const prefixes[] = {"time/", "sys/",     "mem/",     "spec/",
+  static const char *const prefixes[] = {"time/", "sys/",     "mem/",    "spec/",
                                          "cost/", "drafter/", "workers/"};
   for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
     if (!strncmp(key, prefixes[i], strlen(prefixes[i]))) return true;

@@ -58,8 +58,8 @@ typedef struct tlt_run_log {
   double heartbeat;    /* seconds since 1970; 0: unknown */
   /* metrics.jsonl */
   int n_rows, n_columns;
-  int64_t per_row; /* lines per row: 1, 2, 4 ... */
-  int64_t lines;   /* lines read */
+  int64_t per_row;                                         /* lines per row: 1, 2, 4 ... */
+  int64_t lines;                                           /* lines read */
   int64_t row_first[TLT_RUN_ROWS], row_last[TLT_RUN_ROWS]; /* steps */
   tlt_run_column column[TLT_RUN_COLUMNS];
   tlt_run_hashes hashes[TLT_RUN_HASHES]; /* oldest first */
@@ -73,6 +73,9 @@ typedef struct tlt_run_log {
 tlt_status tlt_run_log_open(const char *path, tlt_run_log **out, tlt_err *err);
 void tlt_run_log_free(tlt_run_log *log); /* NULL is harmless */
 
+/* Two rows become one, each key's cells added up. */
+void tlt_run_log_halve(tlt_run_log *log);
+
 /* NULL: no line has this key. */
 const tlt_run_column *tlt_run_find(const tlt_run_log *log, const char *key);
 /* Value of a configuration key or "". */
@@ -83,6 +86,10 @@ double tlt_run_value(const tlt_run_column *c, int row);
 /* Mean of the newest TLT_RUN_RECENT values, sum of all; NaN when there is none. */
 double tlt_run_recent(const tlt_run_log *log, const char *key);
 double tlt_run_total(const tlt_run_log *log, const char *key);
+
+/* Step of a line of metrics.jsonl; -1, with a notice, when it has none or is not behind `before`.
+ */
+int64_t tlt_run_line_step(const json_t *object, int64_t before, long line, tlt_notices *notices);
 
 /* Whether a key's value may depend on timing (docs/metrics.md). */
 bool tlt_run_is_timed(const char *key);

@@ -62,24 +62,21 @@ static tlt_status append(tlt_trace_file *f, const char *lines, size_t n, tlt_err
 /* ---- thinning -----------------------------------------------------------------------------------
  */
 
-enum { CAT_MAX = 8 };
-
 /* Skip what `at` begins with; NULL: it does not, or at is NULL. */
 static const char *skip(const char *at, const char *what) {
   size_t n = strlen(what);
   return at && !strncmp(at, what, n) ? at + n : NULL;
 }
 
-/* What every event line but the first begins with. No sscanf: it measures the whole rest of the
- * file first, for every line. */
-static bool read_head(const char *line, int64_t *step, char cat[CAT_MAX]) {
+/* No sscanf: it measures the whole rest of the file first, for every line. */
+bool tlt_trace_line_head(const char *line, int64_t *step, char cat[TLT_TRACE_CAT]) {
   char *end;
   const char *at = skip(line, ",{\"step\":");
   if (!at || *at < '0' || *at > '9') return false;
   *step = strtoll(at, &end, 10);
   at = skip(end, ",\"cat\":\"");
   size_t n = at ? strspn(at, "abcdefghijklmnopqrstuvwxyz") : 0;
-  if (n == 0 || n >= CAT_MAX || at[n] != '"') return false;
+  if (n == 0 || n >= TLT_TRACE_CAT || at[n] != '"') return false;
   memcpy(cat, at, n);
   cat[n] = 0;
   return true;
@@ -87,8 +84,8 @@ static bool read_head(const char *line, int64_t *step, char cat[CAT_MAX]) {
 
 static bool kept(const char *line, int64_t every) {
   int64_t step;
-  char cat[CAT_MAX];
-  if (!read_head(line, &step, cat)) return false;
+  char cat[TLT_TRACE_CAT];
+  if (!tlt_trace_line_head(line, &step, cat)) return false;
   if (!strcmp(cat, "name")) return true;
   int64_t totals = every > TOTALS_PER_DETAIL ? every / TOTALS_PER_DETAIL : 1;
   return step % (strcmp(cat, "step") ? every : totals) == 0;
@@ -159,8 +156,8 @@ static line_kind judge(const char *line, size_t n, int64_t last_step, tlt_trace_
                        void *context) {
   json_t *event = NULL;
   int64_t step;
-  char cat[CAT_MAX];
-  if (!read_head(line, &step, cat)) return FOREIGN;
+  char cat[TLT_TRACE_CAT];
+  if (!tlt_trace_line_head(line, &step, cat)) return FOREIGN;
   if (tlt_json_parse(line + 1, n - 1, "", 0, &event, NULL) != TLT_OK) return FOREIGN;
   if (step <= last_step) seen(context, event);
   json_decref(event);

@@ -16,6 +16,12 @@
 
 #include "tlt/status.h"
 
+enum { TLT_TRACE_CAT = 8 };
+
+/* Step and category of an event line, which every one but the first begins with; false: it is no
+ * such line. line is NUL-terminated and may go on behind the category. */
+bool tlt_trace_line_head(const char *line, int64_t *step, char cat[TLT_TRACE_CAT]);
+
 typedef struct tlt_trace_file tlt_trace_file;
 
 /* Called for every kept event. */
