@@ -20,6 +20,7 @@ enum {
   YOUNG = 1500,    /* micro-steps of a new drafter */
 };
 #define YOUNG_FACTOR 12.0
+#define OUTLIER 4.0 /* times what a piece usually takes */
 
 bool tlt_drafting_wanted(const tlt_train_config *c) {
   return c->drafter.train == TLT_DRAFTER_IDLE && c->speculation.draft >= TLT_DRAFT_EAGLE;
@@ -236,6 +237,14 @@ static tlt_piece train_micro(tlt_drafting *d, const tlt_draft_micro *m) {
   return d->dead ? TLT_PIECE_NOTHING : TLT_PIECE_DONE;
 }
 
+/* Seconds of a piece as the share counts them. A process that was stopped for a while, or a machine
+ * busy with something else, must not use up the share of many steps. */
+static double counted(tlt_drafting *d, tlt_piece piece, double seconds) {
+  if (d->piece > 0) seconds = fmin(seconds, OUTLIER * d->piece);
+  if (piece == TLT_PIECE_DONE) d->piece += (d->piece > 0 ? 0.25 : 1) * (seconds - d->piece);
+  return seconds;
+}
+
 tlt_piece tlt_drafting_piece(tlt_drafting *d) {
   tlt_draft_micro m;
   double from = tlt_now();
@@ -245,10 +254,10 @@ tlt_piece tlt_drafting_piece(tlt_drafting *d) {
     return TLT_PIECE_NOTHING;
   int tokens = m.cu[m.n_samples];
   tlt_piece piece = train_micro(d, &m);
-  d->piece = tlt_now() - from;
-  d->counts.seconds += d->piece;
-  d->new_seconds += d->piece;
-  d->idle_seconds += d->piece;
+  double seconds = counted(d, piece, tlt_now() - from);
+  d->counts.seconds += seconds;
+  d->new_seconds += seconds;
+  d->idle_seconds += seconds;
   if (piece != TLT_PIECE_DONE) return piece;
   d->new_steps++;
   d->total_steps++;
@@ -266,9 +275,10 @@ void tlt_drafting_keep_alive(tlt_drafting *d, double seconds) {
   d->owed = fmax(fmin(d->owed + share - d->idle_seconds, most), -most);
   if (tlt_share_rests(&d->share)) d->owed = fmin(d->owed, 0);
   while (d->owed > 0 && d->owed >= 0.5 * d->piece && !tlt_share_rests(&d->share)) {
+    double before = d->counts.seconds;
     if (tlt_drafting_piece(d) != TLT_PIECE_DONE) break;
-    d->owed -= d->piece;
-    d->counts.kept_seconds += d->piece;
+    d->owed -= d->counts.seconds - before;
+    d->counts.kept_seconds += d->counts.seconds - before;
   }
   d->idle_seconds = 0;
 }

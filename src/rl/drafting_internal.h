@@ -43,7 +43,7 @@ struct tlt_drafting {
   int64_t total_steps, total_tokens; /* since it was new; from a file: as if it were no longer young */
   double idle_seconds;               /* of pieces since the last tlt_drafting_keep_alive */
   double owed;                       /* seconds of the step still to be spent, may be negative */
-  double piece;                      /* seconds of the last one */
+  double piece;                      /* what one usually takes, in seconds; 0: not known */
   tlt_drafting_share share;
   tlt_drafting_counts counts;
   tlt_drafting_writer writer;
