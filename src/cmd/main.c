@@ -14,7 +14,7 @@
 static const tlt_command *const commands[] = {
     &tlt_cmd_train,    &tlt_cmd_sft,  &tlt_cmd_eval,    &tlt_cmd_generate, &tlt_cmd_score,
     &tlt_cmd_tokenize, &tlt_cmd_data, &tlt_cmd_drafter, &tlt_cmd_bench,    &tlt_cmd_check,
-    &tlt_cmd_report,
+    &tlt_cmd_report,   &tlt_cmd_compare,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

@@ -145,8 +145,7 @@ typedef struct phase {
 /* What runs without workers/ keys tell. */
 static const phase phases_of_time[] = {{"rollout", "time/rollout"},
                                        {"update", "time/update"},
-                                       {"eval", "time/eval"},
-                                       {"saving", "time/save"}};
+                                       {"eval", "time/eval"}};
 
 static int list_phases(const tlt_run_log *log, phase list[TLT_WORK_STATES],
                        char keys[TLT_WORK_STATES][32]) {

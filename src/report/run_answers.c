@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "io/file.h"
 #include "io/json.h"
-#include "io/text.h"
+#include "report/plain.h"
 
 /* ---- which steps --------------------------------------------------------------------------------
  */
@@ -219,24 +219,6 @@ tlt_status tlt_run_answers_sources(tlt_run_answers *a, const char *run, tlt_noti
 /* ---- differences --------------------------------------------------------------------------------
  */
 
-/* Some of a text from `at` on, fit for a terminal: one line, no control or direction characters. */
-static void excerpt(const char *text, size_t at, char out[80]) {
-  size_t n = strlen(text), used = 0;
-  while (at < n && used < 72) {
-    size_t length = tlt_utf8_length(text + at, n - at);
-    unsigned char c = (unsigned char)text[at], d = length > 1 ? (unsigned char)text[at + 1] : 0;
-    bool newline = c == '\n';
-    bool hidden = length == 0 || c < 0x20 || c == 0x7f || (c == 0xc2 && d < 0xa0) ||
-                  (c == 0xe2 && (d == 0x80 || d == 0x81)); /* U+2000 .. U+207F */
-    if (length == 0) length = 1;
-    if (newline) used += (size_t)snprintf(out + used, 3, "\\n");
-    else if (hidden) out[used++] = '?';
-    else memcpy(out + used, text + at, length), used += length;
-    at += length;
-  }
-  out[used] = 0;
-}
-
 static void put_excerpts(const json_t *a, const json_t *b, tlt_answer_difference *out) {
   const char *x = json_string_value(json_object_get(a, "text"));
   const char *y = json_string_value(json_object_get(b, "text"));
@@ -244,8 +226,8 @@ static void put_excerpts(const json_t *a, const json_t *b, tlt_answer_difference
   size_t at = 0;
   while (x[at] == y[at]) at++;
   while (at > 0 && ((unsigned char)x[at] & 0xc0) == 0x80) at--;
-  excerpt(x, at, out->text_a);
-  excerpt(y, at, out->text_b);
+  tlt_plain_text(x + at, out->text_a, sizeof out->text_a);
+  tlt_plain_text(y + at, out->text_b, sizeof out->text_b);
 }
 
 static int64_t id_at(const json_t *ids, size_t i) {
