@@ -1,0 +1,108 @@
+// The run goes on: events from the server bring steps, timelines and progress into the page.
+
+const REDRAW_MS = 500;      // at most so often
+const RETRY_MS = 3000;      // where the browser gave the stream up
+const TIMELINES_MAX = 50;   // kept in the page, the newest
+const PHASES = { load: "loading", rollout: "rollout", update: "update", eval: "evaluation", save: "saving", done: "done" };
+
+const live = { source: null, waiting: false, lost: 0, ended: false };
+
+function startLive() {
+  if (!data.live || typeof EventSource === "undefined") return;
+  listen();
+}
+
+function listen() {
+  live.source = new EventSource("events");
+  const on = (name, f) => live.source.addEventListener(name, (event) => {
+    let value = null;
+    try {
+      value = JSON.parse(event.data);
+    } catch {
+      return; // torn in transport: the next one is whole
+    }
+    if (value && typeof value === "object") f(value);
+  });
+  on("step", onStep);
+  on("timeline", onTimeline);
+  on("progress", onProgress);
+  on("end", onEnd);
+  live.source.onopen = () => connected();
+  live.source.onerror = () => disconnected();
+}
+
+function connected() {
+  if (live.lost) say("connected again");
+  live.lost = 0;
+  showState();
+}
+
+function disconnected() {
+  if (live.ended) return;
+  live.lost = live.lost || Date.now();
+  showState();
+  if (live.source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
+}
+
+// A gap means that events were missed while disconnected: the server has the whole story.
+function onStep(line) {
+  const steps = stepsOf(data);
+  const last = steps[steps.length - 1];
+  if (exists(last) && line.step > last + 1 + rowSteps(data)) return location.reload();
+  appendLine(line);
+  if (data.run) data.run.step = line.step;
+  redrawSoon();
+}
+
+function onTimeline({ step, workers }) {
+  if (!exists(step) || !Array.isArray(workers)) return;
+  const t = (data.timeline = data.timeline || {});
+  t.data = t.data || {};
+  t.steps = [...list(t.steps).filter((s) => s !== step), step].sort((a, b) => a - b);
+  t.data[step] = workers;
+  for (const old of t.steps.splice(0, Math.max(0, t.steps.length - TIMELINES_MAX))) delete t.data[old];
+  redrawSoon();
+}
+
+function onProgress(p) {
+  live.progress = p;
+  showProgress();
+}
+
+function onEnd({ state, reason }) {
+  live.ended = true;
+  live.source.close();
+  Object.assign(data.run = data.run || {}, { state: state || "unknown", reason: reason || "" });
+  live.progress = null;
+  showProgress();
+  redrawNow();
+  say("the run has ended");
+}
+
+function showProgress() {
+  const p = live.progress;
+  const place = byId("progress");
+  place.hidden = !p;
+  if (!p) return;
+  const parts = [PHASES[p.phase] || visible(p.phase || ""), exists(p.done) && p.total > 0 ? `${number(p.done)} of ${number(p.total)}` : "",
+    p.rate > 0 ? `${number(Math.round(p.rate))} tokens/s` : "", p.left >= 0 ? `${seconds(p.left)} left` : ""].filter(Boolean);
+  let meter = place.querySelector("progress");
+  if (!meter) {
+    meter = make("progress", { "aria-label": "steps done", max: 1 });
+    place.replaceChildren(meter, make("span", {}));
+  }
+  meter.value = p.steps > 0 ? Math.min(1, p.step / p.steps) : 0;
+  place.lastChild.textContent = `step ${number(p.step)} of ${number(p.steps)}: ${parts.join(", ")}`;
+}
+
+function redrawSoon() {
+  if (live.waiting) return;
+  live.waiting = true;
+  setTimeout(redrawNow, REDRAW_MS);
+}
+
+function redrawNow() {
+  live.waiting = false;
+  if (timeline.select) fillStepList();
+  redraw(true);
+}

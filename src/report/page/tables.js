@@ -1,0 +1,104 @@
+// Key figures and tables: seconds by state, what was saved, configuration, machine, hashes.
+
+function figures() {
+  const items = [rewardFigure(), accuracyFigure(), lengthFigure(), acceptanceFigure(), stepFigure(), idleFigure(), ...savedFigures()].filter(Boolean);
+  return items.length
+    ? make("dl", { class: "figures" }, items.map(([label, value, about]) => make("div", {}, make("dt", {}, label), make("dd", { class: "value" }, value), make("dd", { class: "soft" }, about))))
+    : make("p", { class: "note" }, "No step is finished yet.");
+}
+
+const ofSteps = (t) => (t.rows < 2 ? "" : t.steps > 1 ? `mean of the first and of the last ${number(t.steps)} steps` : "first and last step");
+const change = (t, format) => (t.rows < 2 ? format(t.last) : `${format(t.first)} → ${format(t.last)}`);
+const short = (v) => number(v, 3);
+
+function rewardFigure() {
+  const t = tenths(run, "reward/mean");
+  return t && ["Reward", change(t, short), ofSteps(t)];
+}
+
+function accuracyFigure() {
+  const all = pointsOf(run, "eval/accuracy");
+  if (!all.length) return null;
+  const last = all[all.length - 1];
+  const at = stepsOf(run).indexOf(last.x);
+  const [low, high] = ["eval/accuracy_low", "eval/accuracy_high"].map((key) => valueAt(run, key, at));
+  const interval = low !== null && high !== null ? `95 %: ${(100 * low).toFixed(1)} to ${percent(high)}` : "";
+  return ["Evaluation accuracy", percent(last.y), [interval, all.length > 1 ? `${percent(all[0].y)} at step ${number(all[0].x)}` : ""].filter(Boolean).join("; ")];
+}
+
+function lengthFigure() {
+  const t = tenths(run, "completions/mean_length");
+  return t && ["Answer length", change(t, (v) => number(Math.round(v))), "tokens, mean"];
+}
+
+function acceptanceFigure() {
+  const t = tenths(run, "spec/accept_length");
+  return t && ["Acceptance length", change(t, short), "tokens per sequence and decode step"];
+}
+
+function stepFigure() {
+  const t = tenths(run, "time/step");
+  return t && ["Time per step", seconds(t.last), t.rows > 1 ? `${seconds(t.first)} at first` : ""];
+}
+
+function idleFigure() {
+  const all = pointsOf(run, "workers/idle_fraction");
+  return all.length ? ["Idle share", percent(mean(all.map((p) => p.y))), "of the workers' time, whole run"] : null;
+}
+
+const savedRows = () => list(data.saved).filter((s) => s && s.what);
+
+function savedFigures() {
+  return savedRows().filter((s) => exists(s.seconds)).map((s) =>
+    [`Saved by ${visible(s.what)}`, seconds(s.seconds), exists(s.share) ? `${percent(s.share)}, estimated; method below` : "estimated; method below"]);
+}
+
+// ---- seconds by state
+
+function phasesTable() {
+  const { phases } = data;
+  const rows = list(phases && phases.rows).filter((r) => r && exists(r.seconds) && r.seconds > 0).sort((a, b) => b.seconds - a.seconds);
+  if (!rows.length) return make("p", { class: "note" }, "The seconds by state were not recorded.");
+  const last = phases.last && list(phases.last.rows).length ? phases.last : null;
+  const lastOf = (name) => (last ? last.rows.find((r) => r.name === name) : null);
+  const head = ["state", "what", "seconds", "share"];
+  if (last) head.push(`share, ${stepsText(...last.steps)}`);
+  return [
+    table("Seconds by state", head, rows.map((r) => [
+      make("span", { class: "state-name" }, swatch(stateFill(r.name)), visible(r.name)), stateOf(r.name).about, seconds(r.seconds), bar(r.share, r.name),
+      ...(last ? [bar(lastOf(r.name)?.share, r.name)] : []),
+    ]), [0, 1], { class: "phases" }),
+    make("p", { class: "note" }, `Summed over workers${list(phases.steps).length ? ", " + stepsText(...phases.steps) : ""}.`),
+  ];
+}
+
+function bar(share, name) {
+  if (!exists(share)) return DASH;
+  const fill = make("span", { class: "fill" });
+  fill.style.width = `${(100 * Math.min(1, share)).toFixed(1)}%`;
+  fill.style.background = color(stateOf(name).hue);
+  return make("span", { class: "share" }, make("span", { class: "track", "aria-hidden": "true" }, fill), percent(share));
+}
+
+function savedTable() {
+  const rows = savedRows();
+  if (!rows.length) return make("p", { class: "note" }, "What speculation and idle work saved is not known for this run.");
+  return table("What was saved", ["by", "seconds", "share", "how this is estimated"], rows.map((s) =>
+    [visible(s.what), exists(s.seconds) ? seconds(s.seconds) : "not known", percent(s.share), make("span", { class: "method" }, visible(s.method || ""))]), [0, 3], { class: "saved" });
+}
+
+// ---- configuration, machine, hashes
+
+function pairs(caption, rows, missing) {
+  const there = list(rows).filter(Array.isArray);
+  if (!there.length) return make("p", { class: "note" }, missing);
+  return make("div", { class: "pairs" }, make("dl", { "aria-label": caption }, there.map(([name, value]) =>
+    make("div", {}, make("dt", {}, foreign(name)), make("dd", {}, foreign(typeof value === "string" ? value : JSON.stringify(value) ?? ""))))));
+}
+
+function hashesTable() {
+  const rows = list(data.hashes).filter(Array.isArray);
+  if (!rows.length) return make("p", { class: "note" }, "No hashes were recorded.");
+  const code = (h) => make("code", { class: "hash" }, visible(h || DASH));
+  return table("Hashes of the last steps", ["step", "weights", "rollout"], rows.map(([step, weights, rollout]) => [number(step), code(weights), code(rollout)]), [0, 1, 2], { class: "hashes" });
+}
