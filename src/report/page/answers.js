@@ -1,6 +1,6 @@
 // Answers: how long they are, and samples with each token's origin.
 
-const PARTS = [["first", "first steps", "pale"], ["middle", "middle", "sky"], ["last", "last steps", "blue"]];
+const PARTS = [["first", "first step", "pale"], ["middle", "middle step", "sky"], ["last", "last step", "blue"]];
 
 function lengthsPlot() {
   return plot({
@@ -9,12 +9,13 @@ function lengthsPlot() {
       const { edges, ...counts } = data.lengths || {};
       const there = PARTS.filter(([name]) => total(list(counts[name])) > 0);
       if (!list(edges).length || !there.length) return "No histogram of lengths in this run (completions/length_le).";
-      const longest = Math.max(...there.map(([name]) => counts[name].findLastIndex((c) => c > 0)));
-      const labels = Array.from({ length: longest + 1 }, (_, i) => rangeLabel(edges, i));
+      const used = there.flatMap(([name]) => [counts[name].findIndex((c) => c > 0), counts[name].findLastIndex((c) => c > 0)]);
+      const [from, to] = [Math.min(...used), Math.max(...used)];
+      const labels = Array.from({ length: to - from + 1 }, (_, i) => rangeLabel(edges, from + i));
       return {
         type: "bar", labels, titles: labels.map((l) => `${l} tokens`), gap: 0.86, xTitle: "tokens of an answer",
-        value: (v) => percent(v), tick: percentTick, note: "Share of the answers at the beginning, in the middle and at the end of the run.",
-        series: there.map(([name, label, hue]) => ({ label, ink: color(hue), values: labels.map((_, i) => (counts[name][i] || 0) / total(counts[name])) })),
+        value: (v) => percent(v), tick: percentTick, note: data.thinned > 1 ? `Share of the answers; a step is the mean of ${data.thinned}.` : "Share of the answers of the step.",
+        series: there.map(([name, label, hue]) => ({ label, ink: color(hue), values: labels.map((_, i) => (counts[name][from + i] || 0) / total(counts[name])) })),
       };
     },
   });
@@ -58,7 +59,8 @@ function sampleCard(s) {
   return make("article", { class: "sample" },
     make("header", {}, make("h5", {}, `Rollout ${number(s.rollout)}, sample ${number(s.sample)}`),
       make("dl", { class: "facts" }, facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))))),
-    s.prompt ? make("div", { class: "text prompt", dir: "auto", tabindex: "0", role: "region", "aria-label": "prompt" }, visibleNodes(String(s.prompt))) : null,
-    make("div", { class: "text", dir: "auto", tabindex: "0", role: "region", "aria-label": "answer" }, piecesOf(s).map(([text, source]) =>
-      make("span", source === "target" ? {} : { class: `source ${source}`, title: `drafted by ${source}` }, visibleNodes(text)))));
+    s.prompt ? make("div", { class: "text prompt", dir: "auto", role: "region", "aria-label": "prompt" }, visibleNodes(String(s.prompt))) : null,
+    make("div", { class: "text", dir: "auto", role: "region", "aria-label": "answer" }, piecesOf(s).map(([text, source]) =>
+      make("span", source === "target" ? {} : { class: `source ${source}`, title: `drafted by ${source}` }, visibleNodes(text))),
+      s.answer_cut ? make("span", { class: "soft" }, " … (the page shows its beginning)") : null));
 }

@@ -1,7 +1,7 @@
 // Several runs side by side: a table made by tlt compare, and the same plots with a line per run.
 
 const COMPARED = [
-  ["Reward", "reward/mean"], ["Evaluation accuracy", "eval/accuracy", { value: (v) => percent(v), tick: percentTick, marks: true }],
+  ["Reward", "reward/mean"], ["Evaluation accuracy", "eval/accuracy", { value: (v) => percent(v), tick: percentTick }],
   ["Answer length, mean", "completions/mean_length", { zero: true }], ["Entropy", "entropy"],
   ["Acceptance length", "spec/accept_length"], ["Seconds per step", "time/step", { zero: true, value: seconds }],
   ["Idle share", "workers/idle_fraction", { zero: true, value: (v) => percent(v), tick: percentTick }],
@@ -21,8 +21,8 @@ function comparePlot(title, key, options = {}) {
   return plot({
     title,
     build: () => {
-      const series = runs.map((r, i) => ({ label: labels[i], points: smoothed(pointsOf(r, key)), ink: seriesColor(i), dash: DASHES[i % DASHES.length], marks: options.marks })).filter((s) => s.points.length);
-      return series.length ? { series, ...options } : "Not recorded in these runs.";
+      const series = runs.map((r, i) => ({ label: labels[i], points: smoothed(pointsOf(r, key)), ink: seriesColor(i), dash: DASHES[i % DASHES.length], order: runs.length - i })).filter((s) => s.points.length);
+      return series.length ? { series, marksUpTo: 12, ...options } : "Not recorded in these runs.";
     },
   });
 }

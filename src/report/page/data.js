@@ -31,6 +31,9 @@ function pointsOf(run, y) {
   return out;
 }
 
+// Without step 0, the evaluation before training.
+const trainingPoints = (run, y) => pointsOf(run, y).filter((p) => p.x > 0);
+
 // Keys with at least one number, without the step and the extremes of thinned rows.
 const keysOf = (run) =>
   Object.keys(columnsOf(run)).filter((k) => k !== "step" && !/\|(min|max)$/.test(k) && hasKey(run, k));
@@ -44,7 +47,7 @@ const total = (values) => values.reduce((a, b) => a + (exists(b) ? b : 0), 0);
 
 // Means over the first and the last tenth of the steps that have the key.
 function tenths(run, key) {
-  const all = pointsOf(run, key);
+  const all = trainingPoints(run, key);
   if (!all.length) return null;
   const n = Math.max(1, Math.floor(all.length / 10));
   const of = (part) => mean(part.map((p) => p.y));
@@ -61,8 +64,8 @@ function smoothed(points, width = windowOf(points.length)) {
   const sums = [0];
   for (const p of points) sums.push(sums[sums.length - 1] + p.y);
   return points.map((p, i) => {
-    const reach = Math.min(half, i, points.length - 1 - i);
-    return { x: p.x, y: (sums[i + reach + 1] - sums[i - reach]) / (2 * reach + 1) };
+    const [from, to] = [Math.max(0, i - half), Math.min(points.length, i + half + 1)];
+    return { x: p.x, y: (sums[to] - sums[from]) / (to - from), raw: p.y };
   });
 }
 

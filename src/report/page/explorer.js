@@ -1,6 +1,7 @@
 // Any key of metrics.jsonl, chosen from the list of all of them.
 
 const EXPLORED_MAX = 8;
+const ALREADY_CHOSEN = ["grad_norm", "reward/std"];
 const explorer = { plots: new Map(), keys: "" };
 
 function explorerSection() {
@@ -8,6 +9,7 @@ function explorerSection() {
   explorer.list = make("div", { class: "keys", role: "group", "aria-label": "Keys of metrics.jsonl", tabindex: "0" });
   explorer.count = make("p", { class: "note", role: "status" });
   explorer.place = make("div", { class: "plots" });
+  ALREADY_CHOSEN.filter((key) => hasKey(run, key)).forEach(addKey);
   fillKeys();
   return [
     make("div", { class: "explorer" }, make("div", { class: "chooser" }, make("label", { for: "key-filter" }, "Keys of metrics.jsonl"), explorer.filter, explorer.list, explorer.count), explorer.place),
@@ -40,11 +42,15 @@ function pickKey(key, box) {
     box.checked = false;
     explorer.count.textContent = `${EXPLORED_MAX} keys are shown; take one away first.`;
   } else {
-    const p = single(visible(key), key, { label: visible(key) });
-    explorer.plots.set(key, p);
-    explorer.place.append(p.node);
-    draw(p);
+    draw(addKey(key));
   }
+}
+
+function addKey(key) {
+  const p = single(visible(key), key, { label: visible(key) });
+  explorer.plots.set(key, p);
+  explorer.place.append(p.node);
+  return p;
 }
 
 function refreshExplorer() {

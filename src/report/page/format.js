@@ -31,12 +31,17 @@ const percentTick = (v) => `${number(Number((100 * v).toPrecision(6)))} %`;
 function seconds(v) {
   if (!exists(v)) return DASH;
   const size = Math.abs(v);
+  if (v < 0) return MINUS + seconds(-v);
   if (size !== 0 && size < 0.0995) return `${number(1000 * v, 3)} ms`;
-  if (size < 9.995) return `${number(v, 3)} s`;
+  if (size < 9.995) return v === 0 ? "0 s" : `${v.toPrecision(3)} s`;
   if (size < 120) return `${v.toFixed(1)} s`;
   if (size < 7200) return `${Math.floor(v / 60)} min ${Math.round(v % 60)} s`;
   return `${Math.floor(v / 3600)} h ${Math.round((v % 3600) / 60)} min`;
 }
+
+// For columns: seconds only, one digit.
+const tenths1 = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const secondsPlain = (v) => (exists(v) ? tenths1.format(v).replace("-", MINUS) : DASH);
 
 const plural = (n, one, many = one + "s") => `${number(n)} ${n === 1 ? one : many}`;
 const stepsText = (first, last) => (first === last ? `step ${number(first)}` : `steps ${number(first)} to ${number(last)}`);

@@ -50,7 +50,7 @@ function runSections() {
     section("overview", "Overview", remade(() => notices()), remade(figures)),
     section("learning", "Learning", plotGrid(learningPlots())),
     section("speculation", "Speculation", plotGrid(speculationPlots())),
-    section("time", "Time", plotGrid(timePlots()), make("div", { class: "two" }, part("Seconds by state", remade(phasesTable)), part("What was saved", remade(savedTable)))),
+    section("time", "Time", plotGrid(timePlots()), make("div", { class: "two uneven" }, part("Seconds by state", remade(phasesTable)), part("What speculation and idle work saved", make("div", { id: "saved" }, remade(savedTable))))),
     section("timeline", "Timeline of a step", timelineSection()),
     section("answers", "Answers", plotGrid([lengthsPlot()]), part("Samples", ...samplesSection())),
     section("keys", "Any key", ...explorerSection()),
@@ -62,7 +62,7 @@ function runSections() {
 function compareSections() {
   const { verdict } = data.compare || {};
   return [
-    section("overview", "Overview", notices(), verdict ? make("p", { class: "verdict" }, foreign(verdict)) : null, compareTable()),
+    section("overview", "Overview", notices(), verdict ? make("p", { class: "verdict" }, foreign(verdict)) : null, make("div", { class: "part" }, compareTable())),
     section("plots", "Plots", plotGrid(COMPARED.map((c) => comparePlot(...c)))),
   ];
 }
@@ -73,7 +73,16 @@ function redraw(partly = false) {
   changing.forEach((f) => f());
   drawAll();
   drawTimeline();
+  reachScrollers();
   if (partly && explorer.filter) refreshExplorer();
+}
+
+// What scrolls can be reached by the tabulator key, what does not is passed over.
+function reachScrollers() {
+  for (const e of document.querySelectorAll(".text, .scroll, .pairs")) {
+    if (e.scrollHeight > e.clientHeight + 1 || e.scrollWidth > e.clientWidth + 1) e.tabIndex = 0;
+    else e.removeAttribute("tabindex");
+  }
 }
 
 function start() {

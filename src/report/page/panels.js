@@ -4,7 +4,7 @@ const run = runs[0];
 
 // A curve; a long one as its mean over a window, above the raw one or above the extremes of thinned rows.
 function curve(key, label, options = {}) {
-  const points = pointsOf(run, key);
+  const points = options.training ? trainingPoints(run, key) : pointsOf(run, key);
   if (!points.length) return [];
   const width = windowOf(points.length);
   const main = { label, points: smoothed(points, width), ...options };
@@ -53,7 +53,7 @@ const multiple = (title, parts, options = {}) => plot({
 
 function learningPlots() {
   return [
-    single("Reward", "reward/mean", { label: "mean reward" }),
+    single("Reward", "reward/mean", { label: "mean reward", note: "Mean over the answers of a step." }),
     plot({ title: "Evaluation accuracy", build: buildAccuracy }),
     multiple("Answer length", [
       ["completions/p50_length", "median", () => ({ ink: shade("blue", 3, 4) })],
@@ -62,9 +62,9 @@ function learningPlots() {
       ["completions/max_length", "longest", () => ({ ink: color("grey"), dash: [2, 3], width: 1.5 })],
       ["completions/mean_length", "mean", () => ({ ink: color("vermillion"), dash: [7, 3] })],
     ], { zero: true, value: (v) => `${number(v)} tokens`, note: "Tokens of an answer: percentiles over the answers of a step." }),
-    single("Entropy", "entropy", { label: "entropy", value: (v) => `${number(v)} nats`, note: "Nats per token, at the sampling temperature." }),
+    single("Entropy", "entropy", { label: "entropy", value: (v) => `${number(v)} nats`, note: "Nats per token at the sampling temperature." }),
     multiple("KL divergence", [["kl", "to the first model"], ["update/approx_kl", "to the policy that sampled"]],
-      { zero0: "0 in every step: no KL in the loss, and one optimizer step per rollout." }),
+      { zero: true, note: "Nats per token.", zero0: "0 in every step: no KL in the loss, and one optimizer step per rollout." }),
     multiple("Clipped tokens", [
       ["clip_ratio/low_mean", "ratio too low"], ["clip_ratio/high_mean", "ratio too high"], ["clip_ratio/region_mean", "either"],
     ], { zero: true, value: (v) => percent(v, 3), tick: percentTick, zero0: "0 in every step: with one optimizer step per rollout the ratio is 1 and nothing is clipped." }),
@@ -83,7 +83,6 @@ function buildAccuracy() {
       { ...quiet, label: "upper end", points: pointsOf(run, "eval/accuracy_high"), order: 5, band: "-1", fill: faint(ink, 0.18) },
     ],
     value: (v) => percent(v), tick: percentTick, note: "Held-back problems; the band is the 95 % interval.",
-    from: stepsOf(run)[0], to: stepsOf(run)[stepsOf(run).length - 1],
   };
 }
 
@@ -93,8 +92,8 @@ function speculationPlots() {
   return [
     plot({ title: "Acceptance length by source", build: () => buildParts("source") }),
     plot({ title: "Acceptance length by depth", build: () => buildParts("depth") }),
-    plot({ title: "Guesses that were right, by depth", build: buildByDepth, optional: true }),
-    multiple("Sequences that had a draft", [["spec/accept_length_drafted", "accepted length where drafted"], ["spec/accept_length", "accepted length of all"]],
+    plot({ title: "Accepted share of guesses by depth", build: buildByDepth, optional: true }),
+    multiple("Acceptance length with and without a draft", [["spec/accept_length_drafted", "sequences with a draft"], ["spec/accept_length", "all sequences"]],
       { optional: true, note: "Tokens per sequence and decode step." }),
   ];
 }
@@ -152,24 +151,27 @@ function buildByDepth() {
 const BARS = 80;
 
 function barsOver(steps) {
-  const every = Math.max(1, Math.ceil(steps.length / BARS));
-  const starts = steps.map((_, i) => i).filter((i) => i % every === 0);
-  const end = (a) => Math.min(steps.length, a + every);
-  const last = (a) => steps[end(a) - 1];
+  const width = barWidth((steps[steps.length - 1] - steps[0] + 1) / BARS);
+  const bars = []; // rows of each: those up to a multiple of the width
+  steps.forEach((step, i) => {
+    const to = Math.ceil(step / width) * width || (width > 1 ? width : 0);
+    if (!bars.length || bars[bars.length - 1].to !== to) bars.push({ to, rows: [] });
+    bars[bars.length - 1].rows.push(i);
+  });
   return {
-    labels: starts.map((a) => steps[a]),
-    titles: starts.map((a) => stepsText(steps[a], last(a))),
-    gap: starts.length > 40 ? 1 : 0.9,
-    means: (f) => starts.map((a) => {
-      const values = [];
-      for (let i = a; i < end(a); i++) {
-        const v = f(i);
-        if (exists(v)) values.push(v);
-      }
-      return mean(values);
-    }),
-    note: every * rowSteps(run) > 1 ? `A bar is the mean of ${every * rowSteps(run)} steps.` : "",
+    labels: bars.map((b) => number(b.to)),
+    titles: bars.map((b) => stepsText(Math.max(b.to - width + 1, Math.min(steps[0], b.to)), b.to)),
+    gap: bars.length > 40 ? 1 : 0.9,
+    means: (f) => bars.map((b) => mean(b.rows.map(f).filter(exists))),
+    note: width > 1 ? `A bar is the mean of ${number(width)} steps.` : "",
   };
+}
+
+// The next of 1, 2, 5, 10, 20, 50, ... that is at least as large, and no row wider than its bar.
+function barWidth(least) {
+  const at = Math.max(least, rowSteps(run));
+  const power = 10 ** Math.floor(Math.log10(Math.max(1, at)));
+  return [1, 2, 5, 10].map((m) => m * power).find((w) => w >= at - 1e-9);
 }
 
 const PHASE_KEYS = [["time/rollout", "rollout", "blue"], ["time/update", "update", "purple"], ["time/eval", "evaluation", "sky"], ["time/save", "saving", "brown"]];
@@ -177,7 +179,7 @@ const PHASE_KEYS = [["time/rollout", "rollout", "blue"], ["time/update", "update
 function timePlots() {
   return [
     plot({ title: "Seconds per step by state", build: buildStates, wide: true, height: 270 }),
-    single("Idle share", "workers/idle_fraction", { label: "idle share", zero: true, value: (v) => percent(v), tick: percentTick, note: "Share of the workers' time without work: idle, waiting for scores or for each other." }),
+    single("Idle share", "workers/idle_fraction", { label: "idle share", training: true, zero: true, value: (v) => percent(v), tick: percentTick, note: "Share of the workers' time without work: idle, waiting for scores or for each other." }),
     single("Generation", "time/rollout_tokens_per_second", { label: "tokens per second", zero: true, value: (v) => `${number(v)} tokens/s`, note: "Generated tokens per second of the rollout." }),
   ];
 }

@@ -59,9 +59,9 @@ const PLAIN = { borderWidth: 2, pointRadius: 0, pointHoverRadius: 4, tension: 0 
 function datasetOf(p, s, i) {
   const bars = p.built.type === "bar";
   const ink = s.ink || seriesColor(i);
-  const few = !bars && s.points.length <= 60 && !s.quiet;
+  const few = !bars && s.points.length <= (p.built.marksUpTo ?? 60) && !s.quiet;
   return {
-    ...PLAIN, label: s.label, hidden: p.hidden.has(s.label), stack: s.stack, order: s.order ?? i, quiet: s.quiet,
+    ...PLAIN, clip: 8, label: s.label, hidden: p.hidden.has(s.label), stack: s.stack, order: s.order ?? i, quiet: s.quiet,
     data: bars ? s.values : s.points, borderColor: bars ? "transparent" : ink, borderDash: s.dash || [],
     borderWidth: bars ? 0 : s.width ?? 2, backgroundColor: s.fill || (bars ? ink : faint(ink, 0.15)), fill: s.band ?? false,
     pointRadius: s.marks || few ? (s.points.length > 30 ? 1.5 : 2.5) : 0, pointBackgroundColor: ink, stepped: s.stepped || false,
@@ -92,11 +92,10 @@ function configOf(p) {
 function xAxis(built, bars) {
   const title = { display: true, text: built.xTitle || "step", align: "end", padding: { top: 0 }, font: { size: 11 } };
   if (bars) return { stacked: Boolean(built.stacked), grid: { display: false }, title, ticks: { maxRotation: 0, autoSkipPadding: 14 } };
-  const [from, to] = rangeOf(built.series);
-  const whole = Number.isInteger(from) && !built.xTitle;
+  const [from, to] = built.xTitle ? rangeOf(built.series) : stepRange();
   return {
-    type: "linear", min: built.from ?? from, max: Math.max(built.to ?? to, from + 1e-6 + (whole ? 1 : 0)), title, grid: { display: false },
-    ticks: { maxRotation: 0, autoSkipPadding: 20, precision: whole ? 0 : undefined, includeBounds: false, callback: (v) => number(v) },
+    type: "linear", min: from, max: Math.max(to, from + 1), title, grid: { display: false },
+    ticks: { maxRotation: 0, autoSkipPadding: 20, precision: 0, includeBounds: false, callback: (v) => number(v) },
   };
 }
 
@@ -114,7 +113,7 @@ function tooltipOf(built) {
     filter: (item) => !item.dataset.quiet, itemSort: (a, b) => a.datasetIndex - b.datasetIndex, boxPadding: 4,
     callbacks: {
       title: (items) => (items.length ? titleAt(built, items[0]) : ""),
-      label: (item) => `${item.dataset.label}: ${value(item.parsed.y)}`,
+      label: (item) => `${item.dataset.label}: ${value(item.parsed.y)}${exists(item.raw?.raw) ? ` (itself ${value(item.raw.raw)})` : ""}`,
       labelColor: (item) => {
         const ink = built.type === "bar" ? item.dataset.backgroundColor : item.dataset.borderColor;
         return { borderColor: ink, backgroundColor: ink };
@@ -126,6 +125,14 @@ function tooltipOf(built) {
 function titleAt(built, item) {
   if (built.titles) return built.titles[item.dataIndex];
   return built.xTitle ? `${number(item.parsed.x)} ${built.xTitle}` : `step ${number(item.parsed.x)}`;
+}
+
+// All plots over steps have the same axis, from 0 or 1 to the last step of any run.
+function stepRange() {
+  const ends = runs.map(stepsOf).filter((s) => s.length).map((s) => [s[0], s[s.length - 1]]);
+  if (!ends.length) return [0, 1];
+  const from = Math.min(...ends.map((e) => e[0]));
+  return [from <= 10 ? 0 : from, Math.max(...ends.map((e) => e[1]))];
 }
 
 function rangeOf(series) {
@@ -194,7 +201,7 @@ function rowsByX(series, value) {
   const all = new Map();
   series.forEach((s, i) => s.points.forEach((p) => {
     if (!all.has(p.x)) all.set(p.x, Array(series.length).fill(DASH));
-    all.get(p.x)[i] = value(p.y);
+    all.get(p.x)[i] = value(p.raw ?? p.y);
   }));
   return [...all].sort((a, b) => a[0] - b[0]).map(([x, cells]) => [number(x, 6), ...cells]);
 }
@@ -240,4 +247,10 @@ function stopsOf(chart) {
   const all = new Set();
   chart.data.datasets.forEach((d) => { if (!d.quiet) d.data.forEach((q) => all.add(q.x)); });
   return [...all].sort((a, b) => a - b);
+}
+
+function dropPlot(p) {
+  plots.splice(plots.indexOf(p), 1);
+  if (p.chart) p.chart.destroy();
+  p.node.remove();
 }

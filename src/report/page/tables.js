@@ -33,16 +33,16 @@ function lengthFigure() {
 
 function acceptanceFigure() {
   const t = tenths(run, "spec/accept_length");
-  return t && ["Acceptance length", change(t, short), "tokens per sequence and decode step"];
+  return t && ["Acceptance length", change(t, (v) => v.toFixed(2)), "tokens per sequence and decode step"];
 }
 
 function stepFigure() {
   const t = tenths(run, "time/step");
-  return t && ["Time per step", seconds(t.last), t.rows > 1 ? `${seconds(t.first)} at first` : ""];
+  return t && ["Time per step", change(t, seconds), "mean of the same steps"];
 }
 
 function idleFigure() {
-  const all = pointsOf(run, "workers/idle_fraction");
+  const all = trainingPoints(run, "workers/idle_fraction");
   return all.length ? ["Idle share", percent(mean(all.map((p) => p.y))), "of the workers' time, whole run"] : null;
 }
 
@@ -50,7 +50,7 @@ const savedRows = () => list(data.saved).filter((s) => s && s.what);
 
 function savedFigures() {
   return savedRows().filter((s) => exists(s.seconds)).map((s) =>
-    [`Saved by ${visible(s.what)}`, seconds(s.seconds), exists(s.share) ? `${percent(s.share)}, estimated; method below` : "estimated; method below"]);
+    [`Saved by ${visible(s.what)}`, seconds(s.seconds), make("a", { href: "#saved" }, exists(s.share) ? `${percent(s.share)}, an estimate` : "an estimate")]);
 }
 
 // ---- seconds by state
@@ -61,11 +61,11 @@ function phasesTable() {
   if (!rows.length) return make("p", { class: "note" }, "The seconds by state were not recorded.");
   const last = phases.last && list(phases.last.rows).length ? phases.last : null;
   const lastOf = (name) => (last ? last.rows.find((r) => r.name === name) : null);
-  const head = ["state", "what", "seconds", "share"];
+  const head = ["state", "what it is", "seconds", "share"];
   if (last) head.push(`share, ${stepsText(...last.steps)}`);
   return [
     table("Seconds by state", head, rows.map((r) => [
-      make("span", { class: "state-name" }, swatch(stateFill(r.name)), visible(r.name)), stateOf(r.name).about, seconds(r.seconds), bar(r.share, r.name),
+      make("span", { class: "state-name" }, swatch(stateFill(r.name)), visible(r.name)), stateOf(r.name).about, secondsPlain(r.seconds), bar(r.share, r.name),
       ...(last ? [bar(lastOf(r.name)?.share, r.name)] : []),
     ]), [0, 1], { class: "phases" }),
     make("p", { class: "note" }, `Summed over workers${list(phases.steps).length ? ", " + stepsText(...phases.steps) : ""}.`),
@@ -83,7 +83,7 @@ function bar(share, name) {
 function savedTable() {
   const rows = savedRows();
   if (!rows.length) return make("p", { class: "note" }, "What speculation and idle work saved is not known for this run.");
-  return table("What was saved", ["by", "seconds", "share", "how this is estimated"], rows.map((s) =>
+  return table("What speculation and idle work saved", ["by", "time", "share", "how this is estimated"], rows.map((s) =>
     [visible(s.what), exists(s.seconds) ? seconds(s.seconds) : "not known", percent(s.share), make("span", { class: "method" }, visible(s.method || ""))]), [0, 3], { class: "saved" });
 }
 

@@ -20,16 +20,20 @@ const say = (text) => { byId("said").textContent = text; };
 const UNSEEN = new RegExp("[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e" +
   "\\u2060-\\u206f\\ue000-\\uf8ff\\ufeff\\ufff9-\\uffff\\u{e0000}-\\u{e0fff}\\u{f0000}-\\u{10ffff}]|\\p{Surrogate}", "gu");
 
+// ASCII's own names: fonts often lack Unicode's pictures of control characters.
+const CONTROLS = ("NUL SOH STX ETX EOT ENQ ACK BEL BS HT LF VT FF CR SO SI DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US")
+  .split(" ");
+
 function symbolOf(c) {
   const code = c.codePointAt(0);
-  if (code < 0x20) return String.fromCodePoint(0x2400 + code);
-  if (code === 0x7f) return "\u2421";
+  if (code < 0x20) return CONTROLS[code];
+  if (code === 0x7f) return "DEL";
   if (code === 0xfffd) return "\ufffd";
   return "U+" + code.toString(16).toUpperCase().padStart(4, "0");
 }
 
 // The text with such characters as symbols, for places that take plain strings.
-const visible = (text) => String(text).replace(UNSEEN, symbolOf);
+const visible = (text) => String(text).replace(UNSEEN, (c) => `[${symbolOf(c)}]`);
 
 // The same as nodes, each symbol marked.
 function visibleNodes(text) {
@@ -56,7 +60,7 @@ const foreign = (text, attributes = {}) => make("bdi", { dir: "auto", ...attribu
 function table(caption, head, rows, texts = [0], attributes = {}) {
   const cell = (tag, c, i, scope) =>
     make(tag, { class: texts.includes(i) ? null : "number", scope }, c);
-  return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+  return make("div", { class: "scroll", role: "region", "aria-label": caption },
     make("table", attributes, make("caption", { class: "unseen" }, caption),
       make("thead", {}, make("tr", {}, head.map((c, i) => cell("th", c, i, "col")))),
       make("tbody", {}, rows.map((row) =>

@@ -18,10 +18,12 @@ const STATES = {
   eval: { hue: "sky", about: "evaluation" },
   saving: { hue: "brown", about: "writing files" },
   other: { hue: "grey", about: "the rest" },
+  lending: { hue: "green", hatch: "\\", about: "nothing to do; others compute on its cores" },
   waiting: { hue: "grey", hatch: "\\", about: "waiting for other workers" },
   reward: { hue: "brown", hatch: "x", about: "waiting for scores" },
   idle: { hue: "grey", hatch: "/", about: "nothing to do" },
 };
+const OTHER_NAMES = { rollout: { hue: "blue", about: "sampling answers" } }; // of runs without seconds by state
 const SOURCES = { ".": "target", s: "suffix", e: "eagle", b: "both" };
 const SOURCE_HUES = { target: "pale", suffix: "blue", eagle: "orange", both: "green" };
 
@@ -68,7 +70,7 @@ function drawHatch(ink, kind) {
   return g.createPattern(tile, "repeat");
 }
 
-const stateOf = (name) => STATES[name] || STATES.other;
+const stateOf = (name) => STATES[name] || OTHER_NAMES[name] || STATES.other;
 const stateFill = (name) => (stateOf(name).hatch ? hatched(stateOf(name).hue, stateOf(name).hatch) : color(stateOf(name).hue));
 
 // A small box that shows a fill, hatched or not.

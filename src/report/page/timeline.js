@@ -16,6 +16,7 @@ function timelineSection() {
   t.previous = button("◀", "previous step", () => moveStep(-1));
   t.next = button("▶", "next step", () => moveStep(1));
   t.legend = make("ul", { class: "legend still" });
+  t.lines = make("ul", { class: "legend still" });
   t.summary = make("p", { class: "note" });
   t.detail = make("p", { class: "detail" });
   t.bars = timelineCanvas("What each worker did when. Left and right choose a span, up and down a worker, plus and minus zoom.");
@@ -29,7 +30,7 @@ function timelineSection() {
     make("div", { class: "controls" }, make("label", { for: "timeline-step" }, "Step"), t.previous, t.select, t.next,
       make("span", { class: "spacer" }), button("−", "zoom out", () => zoom(2)), button("+", "zoom in", () => zoom(0.5)), button("All", "show the whole step", () => zoom(Infinity))),
     t.legend, t.bars.box, t.detail,
-    make("h3", {}, "Sequences being decoded"), t.sequences.box,
+    make("h3", {}, "Sequences being decoded"), t.lines, t.sequences.box,
     make("h3", {}, "Tokens per sequence and decode step"), t.accepted.box, t.summary, t.table);
   fillStepList();
   return t.node;
@@ -78,7 +79,8 @@ function drawTimeline(whole = false) {
   if (whole || t.to > t.end || t.whole !== false) [t.from, t.to, t.whole] = [0, t.end, true];
   const row = Math.max(12, Math.min(34, 420 / t.workers.length));
   t.bars.box.style.height = `${row * t.workers.length + 48}px`;
-  t.sequences.box.style.height = t.accepted.box.style.height = "130px";
+  t.sequences.box.style.height = "120px";
+  t.accepted.box.style.height = "140px";
   const last = { bars: barsChart(), sequences: curveChart(t.sequences, 1, true), accepted: curveChart(t.accepted, 2, false) };
   t.charts = Object.values(last);
   t.barsChart = last.bars;
@@ -134,25 +136,54 @@ function curveChart(place, column, whole) {
   const line = (w, i) => ({
     label: workerName(w), stepped: whole && "before", borderWidth: many ? 1 : 2, pointRadius: 0,
     borderColor: many ? faint(color("blue"), 0.5) : seriesColor(i), borderDash: many ? [] : DASHES[i % DASHES.length],
-    data: list(w.points).filter((p) => whole || p[1] > 0).map((p) => ({ x: p[0], y: p[column] })),
+    data: curveOf(w, column, whole ? 0 : NaN),
   });
   return new Chart(place.canvas, {
     type: "line", data: { datasets: t.workers.map(line) },
     options: {
       parsing: false, devicePixelRatio: printing ? PRINT_PIXELS : undefined, layout: { padding: { right: 10, top: 4 } }, interaction: { mode: "nearest", axis: "x", intersect: false },
-      scales: { x: axisOfTime(true), y: { afterFit: fixedAxis, beginAtZero: true, ticks: { maxTicksLimit: 5, padding: 8, precision: whole ? 0 : undefined }, grid: { drawBorder: false, drawTicks: false } } },
+      scales: { x: axisOfTime(!whole), y: { afterFit: fixedAxis, beginAtZero: true, ticks: { maxTicksLimit: 5, padding: 8, precision: whole ? 0 : undefined }, grid: { drawBorder: false, drawTicks: false } } },
       plugins: {
-        legend: { display: !many && t.workers.length > 1, align: "start", labels: { boxWidth: 22, boxHeight: 0 } },
         tooltip: { callbacks: { title: (items) => (items.length ? `${items[0].parsed.x.toFixed(3)} s` : ""), label: (item) => `${item.dataset.label}: ${number(item.parsed.y, 3)}` } },
       },
     },
   });
 }
 
+// Stretches in which a worker decoded, for a rollout or an evaluation.
+const PAUSE_SECONDS = 0.002; // shorter ones are not worth a gap
+
+function decodingOf(w) {
+  const out = [];
+  for (const [begin, end, state] of w.spans) {
+    if (state !== "decoding" && state !== "eval") continue;
+    if (out.length && begin - out[out.length - 1][1] < PAUSE_SECONDS) out[out.length - 1][1] = end;
+    else out.push([begin, end]);
+  }
+  return out;
+}
+
+// The points of a worker inside these stretches, with a value for the time between them: a point that gathers
+// several engine steps can begin before its stretch.
+function curveOf(w, column, between) {
+  const out = [];
+  const points = list(w.points).filter((p) => p[1] > 0);
+  let before = -1;
+  for (const [begin, end] of decodingOf(w)) {
+    const inside = points.filter((p) => p[0] >= before && p[0] < end);
+    before = end;
+    if (!inside.length) continue;
+    out.push({ x: begin, y: between }, ...inside.map((p) => ({ x: Math.max(begin, p[0]), y: p[column] })), { x: end, y: between });
+  }
+  return out;
+}
+
 function fillStateLegend() {
   const sums = sumsByState(timeline.workers);
   timeline.legend.replaceChildren(...Object.keys(STATES).filter((s) => sums[s] > 0).map((s) =>
-    make("li", { title: STATES[s].about }, swatch(stateFill(s)), s, make("span", { class: "soft" }, ` ${seconds(sums[s])}`))));
+    make("li", { title: STATES[s].about }, swatch(stateFill(s)), s, make("span", { class: "soft" }, seconds(sums[s])))));
+  const shown = timeline.workers.length > 1 && timeline.workers.length <= LINES_MAX ? timeline.workers : [];
+  timeline.lines.replaceChildren(...shown.map((w, i) => make("li", {}, stroke(seriesColor(i), DASHES[i % DASHES.length]), workerName(w))));
 }
 
 function sumsByState(workers) {
