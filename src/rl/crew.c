@@ -49,6 +49,16 @@ static tlt_status take_result(tlt_crew *c, int from, const tlt_mail *m, tlt_err 
   return tlt_update_receive(c->update, task, m->data, m->bytes, err);
 }
 
+static tlt_status take_report(tlt_crew *c, int from, const tlt_mail *m, tlt_err *err) {
+  tlt_msg_report *r = &c->worker[from].report;
+  if (m->bytes < sizeof *r)
+    return tlt_fail(err, TLT_EDATA, "worker %d: got a report of %zu bytes", from, m->bytes);
+  memcpy(r, m->data, sizeof *r);
+  c->worker[from].ended = true;
+  const unsigned char *account = (const unsigned char *)m->data + sizeof *r;
+  return tlt_account_unpack(&c->account[from], account, m->bytes - sizeof *r, err);
+}
+
 static tlt_status take(tlt_crew *c, const tlt_mail *m, tlt_err *err) {
   tlt_crew_worker *w = &c->worker[m->from];
   switch ((tlt_tag)m->tag) {
@@ -64,9 +74,7 @@ static tlt_status take(tlt_crew *c, const tlt_mail *m, tlt_err *err) {
       w->ended = true;
       w->free = w->task < 0;
       return TLT_OK;
-    case TLT_TAG_ACCOUNT:
-      w->ended = true;
-      return tlt_account_unpack(&c->account[m->from], m->data, m->bytes, err);
+    case TLT_TAG_ACCOUNT: return take_report(c, m->from, m, err);
     case TLT_TAG_FAILED: return failed(m->from, m, err);
     default: return tlt_fail(err, TLT_EINTERNAL, "worker %d: got message %d", m->from, m->tag);
   }
@@ -126,10 +134,12 @@ tlt_status tlt_crew_end(tlt_crew *c, tlt_tag tag, tlt_err *err) {
   return ask(c, tag, NULL, 0, err);
 }
 
-tlt_status tlt_crew_report(tlt_crew *c, const tlt_account *own, tlt_err *err) {
-  c->account[0] = *own;
+tlt_status tlt_crew_report(tlt_crew *c, const tlt_account *account, const tlt_msg_report *own,
+                           tlt_err *err) {
+  c->account[0] = *account;
+  c->worker[0].report = *own;
   tlt_status s = ask(c, TLT_TAG_REPORT, NULL, 0, err);
-  for (int w = 1; w < c->size; w++) c->account[w].step = own->step;
+  for (int w = 1; w < c->size; w++) c->account[w].step = account->step;
   return s;
 }
 

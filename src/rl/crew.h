@@ -22,6 +22,7 @@
 
 #include "cluster/cluster.h"
 #include "events/spans.h"
+#include "rl/drafting.h"
 #include "rl/update.h"
 #include "spec/speculator.h"
 #include "tasks/reward.h"
@@ -72,6 +73,11 @@ typedef struct tlt_msg_ended {
   tlt_reward_stats reward; /* since the start of the run */
 } tlt_msg_ended;
 
+/* In front of the bytes of an account. */
+typedef struct tlt_msg_report {
+  tlt_drafting_sums drafting; /* of the step */
+} tlt_msg_report;
+
 typedef struct tlt_msg_failed {
   int32_t status;
   char text[TLT_ERR_TEXT];
@@ -84,6 +90,7 @@ typedef struct tlt_crew_worker {
   bool ended; /* its sums of this rollout are here, or its account after REPORT */
   int task;   /* gradient task at work there, or -1 */
   tlt_msg_ended sums;
+  tlt_msg_report report; /* of the step that was reported last, as accounts below */
 } tlt_crew_worker;
 
 typedef struct tlt_crew {
@@ -116,9 +123,10 @@ tlt_status tlt_crew_begin(tlt_crew *c, const tlt_msg_rollout *what, tlt_err *err
 /* END or CANCEL to all, then serve until every worker has answered. */
 tlt_status tlt_crew_end(tlt_crew *c, tlt_tag tag, tlt_err *err);
 
-/* The accounts of all workers of the step that is over: own and those of the others, which begin
- * new ones. */
-tlt_status tlt_crew_report(tlt_crew *c, const tlt_account *own, tlt_err *err);
+/* Accounts and sums of all workers of the step that is over: own and those of the others, which
+ * begin new ones. */
+tlt_status tlt_crew_report(tlt_crew *c, const tlt_account *account, const tlt_msg_report *own,
+                           tlt_err *err);
 
 /* Answers, tokens and prompt tokens of the other workers so far. */
 tlt_msg_progress tlt_crew_progress(const tlt_crew *c);

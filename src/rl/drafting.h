@@ -105,7 +105,22 @@ void tlt_drafting_finish(tlt_drafting *d, int64_t step);
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-/* Keys under drafter/ (docs/metrics.md); counts since the metrics before. */
-void tlt_drafting_metrics(tlt_drafting *d, tlt_metrics *m);
+/* What one worker's drafting did in a step. Plain data that travels between workers. */
+typedef struct tlt_drafting_sums {
+  int64_t micro_steps, tokens, dropped;
+  double seconds, seconds_kept, seconds_eval;
+  int64_t rows; /* trained, at the first step of a chain; the next three are sums over them */
+  double loss_hidden, loss_token, overlap;
+  int64_t samples, held, buffer_tokens, bytes, versions, lost; /* of its buffer now */
+} tlt_drafting_sums;
+
+/* Of this worker since the last call; zeros for NULL. */
+tlt_drafting_sums tlt_drafting_take(tlt_drafting *d);
+/* Sums over workers; of versions the most. */
+void tlt_drafting_sums_add(tlt_drafting_sums *to, const tlt_drafting_sums *from);
+
+/* Keys under drafter/ (docs/metrics.md): sums over all workers, and what this one knows of
+ * publishing and checkpoints. */
+void tlt_drafting_metrics(tlt_drafting *d, const tlt_drafting_sums *all, tlt_metrics *m);
 
 #endif

@@ -92,10 +92,14 @@ static tlt_status take_task(follower *f, const tlt_mail *m, tlt_err *err) {
 /* A step is over: its account goes to the leader, the next one begins. */
 static tlt_status report(follower *f, tlt_err *err) {
   tlt_account *a = &f->session->account;
-  unsigned char *bytes = tlt_malloc(TLT_ACCOUNT_BYTES_MAX);
-  if (!bytes) return tlt_fail_nomem(err, "account", TLT_ACCOUNT_BYTES_MAX);
+  tlt_msg_report r = {.drafting = tlt_drafting_take(f->session->drafting)};
   tlt_account_finish(a);
-  tlt_status s = send(f, TLT_TAG_ACCOUNT, bytes, tlt_account_pack(a, bytes), err);
+  size_t n = sizeof r + tlt_account_bytes(a);
+  unsigned char *bytes = tlt_malloc(n);
+  if (!bytes) return tlt_fail_nomem(err, "account", n);
+  memcpy(bytes, &r, sizeof r);
+  tlt_account_pack(a, bytes + sizeof r);
+  tlt_status s = send(f, TLT_TAG_ACCOUNT, bytes, n, err);
   tlt_free(bytes);
   tlt_account_begin(a, a->step + 1, a->worker, TLT_WORK_WAITING);
   return s;

@@ -280,6 +280,13 @@ static void put_time(tlt_metrics *m, const tlt_loop *l, const step_record *r) {
   tlt_metrics_count(m, "workers/early_tokens", u->early_tokens);
 }
 
+static void put_drafting(tlt_metrics *m, const tlt_loop *l) {
+  tlt_drafting_sums all = l->crew->worker[0].report.drafting;
+  for (int w = 1; w < l->crew->size; w++)
+    tlt_drafting_sums_add(&all, &l->crew->worker[w].report.drafting);
+  tlt_drafting_metrics(l->session->drafting, &all, m);
+}
+
 static tlt_reward_stats rewards_of_all(const tlt_loop *l) {
   tlt_reward_stats sum = tlt_reward_totals(l->session->reward);
   for (int w = 1; w < l->crew->size; w++) {
@@ -321,7 +328,7 @@ static tlt_status put_metrics(tlt_loop *l, const step_record *r, tlt_err *err) {
   if (m.step > 0) tlt_metrics_text(&m, "rollout/sha256", r->rollout_sha256);
   tlt_metrics_text(&m, "weights/sha256", l->state->weights_sha256);
   if (m.step > 0 && l->session->spec) tlt_metrics_spec(&m, &r->spec);
-  if (m.step > 0) tlt_drafting_metrics(l->session->drafting, &m);
+  if (m.step > 0) put_drafting(&m, l);
   if (m.step > 0) put_time(&m, l, r);
   else if (r->evaluated) tlt_metrics_real(&m, "time/eval", r->eval.seconds);
   put_system(&m, l);
@@ -336,7 +343,8 @@ static tlt_status settle_accounts(tlt_loop *l, tlt_err *err) {
   tlt_account *own = &l->session->account;
   tlt_account_enter(own, TLT_WORK_WAITING);
   tlt_account_finish(own);
-  tlt_status s = tlt_crew_report(l->crew, own, err);
+  tlt_msg_report report = {.drafting = tlt_drafting_take(l->session->drafting)};
+  tlt_status s = tlt_crew_report(l->crew, own, &report, err);
   tlt_account_begin(own, l->state->step + 1, 0, TLT_WORK_OTHER);
   for (int w = 0; s == TLT_OK && l->hooks->trace && w < l->crew->size; w++)
     s = l->hooks->trace->put(l->trace, &l->crew->account[w], err);
