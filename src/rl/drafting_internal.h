@@ -46,6 +46,7 @@ struct tlt_drafting {
   double piece;                      /* what one usually takes, in seconds; 0: not known */
   tlt_drafting_share share;
   tlt_drafting_counts counts;
+  int64_t others_steps; /* micro-steps of other workers since this process began */
   tlt_drafting_writer writer;
 };
 

@@ -7,6 +7,7 @@ tlt_drafting_sums tlt_drafting_take(tlt_drafting *d) {
   if (!d) return (tlt_drafting_sums){0};
   tlt_drafting_counts *c = &d->counts;
   tlt_replay_count b = tlt_replay_counts(d->replay);
+  d->others_steps -= c->steps;
   tlt_drafting_sums sums = {.micro_steps = c->steps,
                             .tokens = c->tokens,
                             .dropped = c->dropped,
@@ -69,7 +70,8 @@ void tlt_drafting_metrics(tlt_drafting *d, const tlt_drafting_sums *all, tlt_met
   if (!d) return;
   tlt_drafting_counts *c = &d->counts;
   put_sums(m, all);
-  tlt_metrics_count(m, "drafter/micro_steps_total", d->total_steps);
+  d->others_steps += all->micro_steps;
+  tlt_metrics_count(m, "drafter/micro_steps_total", d->total_steps + d->others_steps);
   tlt_metrics_real(m, "drafter/chain_length_published", c->before);
   tlt_metrics_real(m, "drafter/chain_length_trained", c->after);
   tlt_metrics_count(m, "drafter/published", c->published);
