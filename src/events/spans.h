@@ -36,9 +36,43 @@ typedef enum tlt_work {
 
 const char *tlt_work_name(tlt_work state);
 
+/* What goes on beside the states and may overlap them and each other. */
+#define TLT_ASIDE_LIST(X)                                                               \
+  X(GROUP, "group")        /* a group from hand-out until all its answers are scored */ \
+  X(SCORING, "reward")     /* a reward process with one answer; `by` is its number */   \
+  X(WRITING, "checkpoint") /* of the drafter, by a thread in the background; its RL step */
+
+typedef enum tlt_aside_kind {
+#define TLT_ASIDE_ENUM(id, name) TLT_ASIDE_##id,
+  TLT_ASIDE_LIST(TLT_ASIDE_ENUM)
+#undef TLT_ASIDE_ENUM
+      TLT_ASIDE_KINDS
+} tlt_aside_kind;
+
+const char *tlt_aside_name(tlt_aside_kind kind);
+
+/* Parts of a step as its leader goes through them, each until the next one begins. */
+#define TLT_STAGE_LIST(X) \
+  X(ROLLOUT, "rollout")   \
+  X(UPDATE, "update")     \
+  X(DRAFTER, "drafter")   \
+  X(EVAL, "evaluation")   \
+  X(SAVING, "saving")
+
+typedef enum tlt_stage {
+#define TLT_STAGE_ENUM(id, name) TLT_STAGE_##id,
+  TLT_STAGE_LIST(TLT_STAGE_ENUM)
+#undef TLT_STAGE_ENUM
+      TLT_STAGES
+} tlt_stage;
+
+const char *tlt_stage_name(tlt_stage stage);
+
 enum {
   TLT_SPANS_MAX = 1024,
   TLT_POINTS_MAX = 200,
+  TLT_ASIDES_MAX = 1024,
+  TLT_STAGES_MAX = 12,
   TLT_NO_DETAIL = -1 /* a span that is about nothing in particular */
 };
 
@@ -57,6 +91,19 @@ typedef struct tlt_point {
   int64_t steps, sequences, tokens;
 } tlt_point;
 
+/* Seconds since the account's begin, which may be after that of the aside. detail: rollout index,
+ * or the step of a checkpoint. */
+typedef struct tlt_aside {
+  double begin, end;
+  int64_t detail;
+  int32_t kind, by;
+} tlt_aside;
+
+typedef struct tlt_stage_mark {
+  double at;
+  int32_t stage, unused;
+} tlt_stage_mark;
+
 /* Read after tlt_account_finish or tlt_account_unpack; begin and end are tlt_now() of the worker's
  * host, so whoever joins accounts of several hosts shifts both by the difference of the clocks. */
 typedef struct tlt_account {
@@ -64,13 +111,16 @@ typedef struct tlt_account {
   double begin, end;
   double seconds[TLT_WORK_STATES];
   double folded; /* seconds that lie in spans of another state, see tlt_account_enter */
-  int32_t worker, n_spans, n_points, running;
+  int32_t worker, n_spans, n_points, n_asides, n_stages, running;
+  int64_t asides_lost; /* left out because there were too many */
+  tlt_stage_mark stage[TLT_STAGES_MAX];
   /* private: the span that is open (absolute time), and how coarse the lists have become */
-  double since, shortest;
+  double since, shortest, shortest_aside;
   int64_t detail, per_point;
   int32_t state, count;
   tlt_span span[TLT_SPANS_MAX];
   tlt_point point[TLT_POINTS_MAX];
+  tlt_aside aside[TLT_ASIDES_MAX];
 } tlt_account;
 
 /* Empty account of a step, its first span in the given state from now on. */
@@ -84,6 +134,20 @@ void tlt_account_begin(tlt_account *a, int64_t step, int worker, tlt_work state)
  * of the spans is thereby wrong. */
 tlt_work tlt_account_enter(tlt_account *a, tlt_work state);
 tlt_work tlt_account_enter_for(tlt_account *a, tlt_work state, int64_t detail);
+
+/* What the open span is about: to come back to it with tlt_account_enter_for. */
+int64_t tlt_account_detail(const tlt_account *a);
+
+/* The last enter was for nothing: it does not count, and the worker is at `before` again. */
+void tlt_account_unenter(tlt_account *a, tlt_work before);
+
+/* Something went on from `from` to `to` (tlt_now()). When the list is full the shortest are left
+ * out. */
+void tlt_account_aside(tlt_account *a, tlt_aside_kind kind, int by, int64_t detail, double from,
+                       double to);
+
+/* A part of the step begins, now; the same again, or more than TLT_STAGES_MAX, changes nothing. */
+void tlt_account_stage(tlt_account *a, tlt_stage stage);
 
 /* An engine step just ended that decoded this many sequences and gave this many tokens. 0, 0: none
  * is left, draw the curve at zero. At most TLT_POINTS_MAX points, coarser as they become more. */

@@ -1,5 +1,6 @@
 #include "report/trace.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -9,6 +10,14 @@
 #include "report/trace_file.h"
 
 #define END_MAX 1e14 /* microseconds: three years */
+
+enum { TID_MAX = TLT_TRACE_BESIDE + TLT_TRACE_WORKERS_MAX * TLT_TRACE_EACH };
+
+/* A track beside a worker. */
+typedef struct beside {
+  int tid;
+  int64_t end; /* nanoseconds; -1: not named yet */
+} beside;
 
 /* Times are kept in whole nanoseconds, so that ends and beginnings agree after printing. */
 typedef struct writer {
@@ -20,6 +29,8 @@ typedef struct writer {
   int n_tracks;
   double cut;   /* seconds of spans of the account at work that lie before the end of its track */
   int64_t *end; /* [n_tracks] where each track ends, nanoseconds; -1: not named yet */
+  beside *beside;
+  int n_beside;
 } writer;
 
 /* ---- tracks -------------------------------------------------------------------------------------
@@ -42,6 +53,17 @@ static tlt_status want_track(writer *w, int track, tlt_err *err) {
   return TLT_OK;
 }
 
+/* The track beside a worker with this number, made if it is not there; NULL: no memory. */
+static beside *want_beside(writer *w, int tid) {
+  for (int i = 0; i < w->n_beside; i++)
+    if (w->beside[i].tid == tid) return &w->beside[i];
+  beside *grown = tlt_realloc(w->beside, (size_t)(w->n_beside + 1) * sizeof *grown);
+  if (!grown) return NULL;
+  w->beside = grown;
+  grown[w->n_beside] = (beside){tid, -1};
+  return &grown[w->n_beside++];
+}
+
 static void see(void *context, const json_t *event) {
   writer *w = context;
   const char *name = json_string_value(json_object_get(event, "name"));
@@ -50,9 +72,14 @@ static void see(void *context, const json_t *event) {
                json_number_value(json_object_get(event, "dur"));
   int64_t ns = end < END_MAX ? (int64_t)(end * 1000 + 0.5) : 0; /* damaged: passed over */
   if (ns > w->before) w->before = ns;
+  if (!name || strcmp(name, "thread_name") || tid < 0 || tid > TID_MAX) return;
+  if (tid >= TLT_TRACE_BESIDE) {
+    beside *b = want_beside(w, (int)tid);
+    if (b) b->end = 0;
+    return;
+  }
   int track = tid == TLT_TRACE_STEPS ? 0 : (int)tid + 1;
-  if (name && !strcmp(name, "thread_name") && track >= 0 && want_track(w, track, NULL) == TLT_OK)
-    w->end[track] = 0;
+  if (want_track(w, track, NULL) == TLT_OK) w->end[track] = 0;
 }
 
 /* ---- events -------------------------------------------------------------------------------------
@@ -67,25 +94,39 @@ static void put_ns(writer *w, const char *key, int64_t ns) {
   tlt_text_printf(&w->lines, ",\"%s\":%lld.%03d", key, (long long)(ns / 1000), (int)(ns % 1000));
 }
 
-static void put_names(writer *w, int64_t step, int track) {
-  int tid = thread_of(track);
+/* order: of the tracks on the screen. */
+static void put_name(writer *w, int64_t step, int tid, const char *name, int order) {
   begin_event(w, step, "name", 'M', tid);
-  if (track == 0)
-    tlt_text_add(&w->lines, ",\"name\":\"thread_name\",\"args\":{\"name\":\"RL steps\"}}\n");
-  else
-    tlt_text_printf(&w->lines, ",\"name\":\"thread_name\",\"args\":{\"name\":\"worker %d\"}}\n",
-                    tid);
+  tlt_text_printf(&w->lines, ",\"name\":\"thread_name\",\"args\":{\"name\":\"%s\"}}\n", name);
   begin_event(w, step, "name", 'M', tid);
   tlt_text_printf(&w->lines, ",\"name\":\"thread_sort_index\",\"args\":{\"sort_index\":%d}}\n",
-                  track);
+                  order);
+}
+
+static void put_names(writer *w, int64_t step, int track) {
+  char name[40] = "RL steps";
+  if (track) snprintf(name, sizeof name, "worker %d", track - 1);
+  put_name(w, step, thread_of(track), name, track * TLT_TRACE_EACH);
   w->end[track] = w->before;
+}
+
+static void put_beside_names(writer *w, int64_t step, beside *b, int worker, int by) {
+  char name[60];
+  if (by == TLT_TRACE_WRITER) snprintf(name, sizeof name, "worker %d drafter checkpoints", worker);
+  else snprintf(name, sizeof name, "worker %d reward process %d", worker, by);
+  put_name(w, step, b->tid, name, (worker + 1) * TLT_TRACE_EACH + 1 + by);
+  b->end = w->before;
+}
+
+static int64_t moment(const writer *w, const tlt_account *a, double seconds) {
+  double since = a->begin - w->from + seconds;
+  return w->before + (since > 0 ? (int64_t)(since * 1e9 + 0.5) : 0);
 }
 
 /* Where a moment of a track lies: never before what the track already holds, whatever the clocks of
  * other hosts say. */
 static int64_t place(const writer *w, int track, const tlt_account *a, double seconds) {
-  double since = a->begin - w->from + seconds;
-  int64_t ns = w->before + (since > 0 ? (int64_t)(since * 1e9 + 0.5) : 0);
+  int64_t ns = moment(w, a, seconds);
   return ns > w->end[track] ? ns : w->end[track];
 }
 
@@ -137,9 +178,70 @@ static void put_totals(writer *w, const tlt_account *a) {
     tlt_text_f64(&w->lines, a->seconds[i]);
     tlt_text_add(&w->lines, ",");
   }
+  if (a->asides_lost) tlt_text_printf(&w->lines, "\"left_out\":%lld,", (long long)a->asides_lost);
   tlt_text_add(&w->lines, "\"folded\":");
   tlt_text_f64(&w->lines, a->folded + w->cut);
   tlt_text_add(&w->lines, "}}\n");
+}
+
+/* ---- groups, reward processes, checkpoints in the background ---------------------------------
+ */
+
+static void put_group(writer *w, const tlt_account *a, const tlt_aside *x) {
+  int64_t at[2] = {moment(w, a, x->begin), moment(w, a, x->end)};
+  for (int i = 0; i < 2; i++) {
+    begin_event(w, a->step, "group", "be"[i], a -> worker);
+    put_ns(w, "ts", at[i]);
+    tlt_text_printf(&w->lines, ",\"id\":%lld,\"name\":\"group\",\"args\":{", (long long)x->detail);
+    if (i == 0)
+      tlt_text_printf(&w->lines, "\"worker\":%d,\"detail\":%lld", a->worker, (long long)x->detail);
+    tlt_text_add(&w->lines, "}}\n");
+  }
+}
+
+static tlt_status put_beside(writer *w, const tlt_account *a, const tlt_aside *x, tlt_err *err) {
+  int by = x->kind == TLT_ASIDE_WRITING ? TLT_TRACE_WRITER : x->by % TLT_TRACE_WRITER;
+  int tid = TLT_TRACE_BESIDE + a->worker * TLT_TRACE_EACH + by;
+  beside *b = want_beside(w, tid);
+  if (!b) return tlt_fail_nomem(err, "trace", sizeof *b);
+  if (b->end < 0) put_beside_names(w, a->step, b, a->worker, by);
+  int64_t begin = moment(w, a, x->begin), end = moment(w, a, x->end);
+  if (begin < b->end) begin = b->end;
+  if (end <= begin) return TLT_OK;
+  begin_event(w, a->step, "beside", 'X', tid);
+  put_ns(w, "ts", begin);
+  put_ns(w, "dur", end - begin);
+  tlt_text_printf(&w->lines, ",\"name\":\"%s\",\"args\":{\"detail\":%lld}}\n",
+                  tlt_aside_name((tlt_aside_kind)x->kind), (long long)x->detail);
+  b->end = end;
+  return TLT_OK;
+}
+
+static tlt_status put_asides(writer *w, const tlt_account *a, tlt_err *err) {
+  tlt_status s = TLT_OK;
+  for (int i = 0; s == TLT_OK && i < a->n_asides; i++)
+    if (a->aside[i].kind == TLT_ASIDE_GROUP) put_group(w, a, &a->aside[i]);
+    else s = put_beside(w, a, &a->aside[i], err);
+  return s;
+}
+
+/* ---- steps -------------------------------------------------------------------------------------
+ */
+
+/* Each from its mark to the next one, the last to the end of the step. */
+static void put_stages(writer *w, const tlt_account *a, int64_t begin, int64_t end) {
+  for (int i = 0; i < a->n_stages; i++) {
+    int64_t from = moment(w, a, a->stage[i].at), to = end;
+    if (i + 1 < a->n_stages) to = moment(w, a, a->stage[i + 1].at);
+    if (from < begin) from = begin;
+    if (to > end) to = end;
+    if (to <= from) continue;
+    begin_event(w, a->step, "stage", 'X', TLT_TRACE_STEPS);
+    put_ns(w, "ts", from);
+    put_ns(w, "dur", to - from);
+    tlt_text_printf(&w->lines, ",\"name\":\"%s\",\"args\":{}}\n",
+                    tlt_stage_name((tlt_stage)a->stage[i].stage));
+  }
 }
 
 static void put_step(writer *w, const tlt_account *a) {
@@ -149,6 +251,7 @@ static void put_step(writer *w, const tlt_account *a) {
   put_ns(w, "ts", begin);
   put_ns(w, "dur", end - begin);
   tlt_text_printf(&w->lines, ",\"name\":\"step %lld\",\"args\":{}}\n", (long long)a->step);
+  if (tlt_trace_file_details(w->file, a->step)) put_stages(w, a, begin, end);
   w->end[0] = end;
 }
 
@@ -172,9 +275,10 @@ static tlt_status put(void *state, const tlt_account *a, tlt_err *err) {
     for (int i = 0; i < a->n_points; i++)
       put_point(w, a, from, &a->point[i], i + 1 < a->n_points ? &a->point[i + 1] : NULL);
     for (int i = 0; i < a->n_spans; i++) put_span(w, a, &a->span[i]);
+    s = put_asides(w, a, err);
   }
   put_totals(w, a);
-  s = tlt_text_check(&w->lines, err);
+  if (s == TLT_OK) s = tlt_text_check(&w->lines, err);
   return s == TLT_OK ? tlt_trace_file_add(w->file, w->lines.data, w->lines.n, err) : s;
 }
 
@@ -189,6 +293,7 @@ static tlt_status close_writer(void *state, tlt_err *err) {
   tlt_status s = tlt_trace_file_close(w->file, err);
   tlt_text_free(&w->lines);
   tlt_free(w->end);
+  tlt_free(w->beside);
   tlt_free(w);
   return s;
 }
@@ -205,6 +310,8 @@ tlt_status tlt_trace_start(const char *run, int64_t last_step, uint64_t limit, v
   if (s == TLT_OK) s = tlt_trace_file_open(path, last_step, limit, see, w, &w->file, err);
   for (int i = 0; s == TLT_OK && i < w->n_tracks; i++)
     if (w->end[i] == 0) w->end[i] = w->before;
+  for (int i = 0; s == TLT_OK && i < w->n_beside; i++)
+    if (w->beside[i].end == 0) w->beside[i].end = w->before;
   if (s == TLT_OK) *state = w;
   else close_writer(w, NULL);
   return s;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 enum { RESULTS_AT_ONCE = 64 };
@@ -9,7 +10,9 @@ enum { RESULTS_AT_ONCE = 64 };
 tlt_status tlt_decode_begin(tlt_decode *d, const tlt_decode_job *job, int groups, tlt_err *err) {
   *d = (tlt_decode){.job = *job, .room = groups, .complete = d->complete, .context = d->context};
   d->open = tlt_calloc((size_t)groups, sizeof *d->open);
-  if (!d->open) return tlt_fail_nomem(err, "groups", (size_t)groups * sizeof *d->open);
+  d->opened_at = tlt_calloc((size_t)groups, sizeof *d->opened_at);
+  if (!d->open || !d->opened_at)
+    return tlt_fail_nomem(err, "groups", (size_t)groups * sizeof *d->open);
   return TLT_OK;
 }
 
@@ -17,7 +20,9 @@ void tlt_decode_end(tlt_decode *d) {
   if (d->n_open) tlt_engine_clear(d->job.engine);
   for (int i = 0; i < d->n_open; i++) tlt_group_free(&d->open[i], d->job.samples);
   tlt_free(d->open);
+  tlt_free(d->opened_at);
   d->open = NULL;
+  d->opened_at = NULL;
   d->n_open = d->room = 0;
 }
 
@@ -44,7 +49,7 @@ tlt_status tlt_decode_take(tlt_decode *d, uint32_t rollout, tlt_err *err) {
   *g = tlt_group_of(job->problems, job->shuffle, job->first, rollout);
   g->answer = tlt_calloc((size_t)job->samples, sizeof *g->answer);
   if (!g->answer) return tlt_fail_nomem(err, "answers", (size_t)job->samples * sizeof *g->answer);
-  d->n_open++;
+  d->opened_at[d->n_open++] = tlt_now();
   d->prompt_tokens += g->n_prompt;
   tlt_request r = {.prompt = g->prompt,
                    .n_prompt = g->n_prompt,
@@ -101,7 +106,9 @@ static bool scores_equal(const tlt_group *g, int samples) {
 static tlt_status complete(tlt_decode *d, int i, tlt_err *err) {
   tlt_group g = d->open[i];
   g.constant = scores_equal(&g, d->job.samples);
+  tlt_account_aside(d->job.account, TLT_ASIDE_GROUP, 0, g.rollout, d->opened_at[i], tlt_now());
   d->open[i] = d->open[--d->n_open];
+  d->opened_at[i] = d->opened_at[d->n_open];
   return d->complete(d->context, &g, err);
 }
 
@@ -111,6 +118,8 @@ static tlt_status take_score(tlt_decode *d, const tlt_reward_result *r, tlt_err 
   if (i < 0) return tlt_fail(err, TLT_EINTERNAL, "score of a group that is not open");
   tlt_group *g = &d->open[i];
   tlt_answer *a = &g->answer[r->id % samples];
+  if (r->ended > 0)
+    tlt_account_aside(d->job.account, TLT_ASIDE_SCORING, r->child, g->rollout, r->began, r->ended);
   a->score = a->reward = r->reward;
   a->parsed = r->parsed;
   g->masked = g->masked || r->masked;

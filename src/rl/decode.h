@@ -2,6 +2,7 @@
 #ifndef TLT_RL_DECODE_H
 #define TLT_RL_DECODE_H
 
+#include "events/spans.h"
 #include "rl/group.h"
 #include "spec/speculator.h"
 #include "tasks/reward.h"
@@ -19,6 +20,7 @@ typedef struct tlt_decode_job {
   int top_k;
   bool keep_text;
   const tlt_spec *spec; /* whose origins of tokens are kept; NULL: none */
+  tlt_account *account; /* of this worker: groups and scores are noted there; NULL: none */
   /* Each finished sample, as the engine hands it over. May be NULL. */
   void (*answered)(void *context, const tlt_sample *sample);
   void *answered_context;
@@ -33,7 +35,8 @@ typedef struct tlt_decode {
   int64_t answers, tokens, prompt_tokens; /* finished answers, their tokens; prompts handed in */
   int64_t sequences, drawn;               /* that the last engine step decoded; tokens it drew */
   /* private */
-  tlt_group *open; /* [room] */
+  tlt_group *open;   /* [room] */
+  double *opened_at; /* [room] tlt_now() */
   int n_open, room;
   tlt_status status; /* first failure inside a callback of the engine */
   tlt_err *err;

@@ -100,6 +100,9 @@ void tlt_drafting_attach(tlt_drafting *d, const char *dir, int64_t step, bool wr
  * training.state (drafting_save.h): masters, moments, counters, position in the buffer. */
 void tlt_drafting_save(tlt_drafting *d, int64_t step);
 
+/* Whether one was finished since the last call: its step, and when it was written (tlt_now()). */
+bool tlt_drafting_saved(tlt_drafting *d, int64_t *step, double *from, double *to);
+
 /* Wait for the checkpoint being written, and write the newest state if that was not it. */
 void tlt_drafting_finish(tlt_drafting *d, int64_t step);
 

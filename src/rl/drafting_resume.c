@@ -125,6 +125,15 @@ void tlt_drafting_save(tlt_drafting *d, int64_t step) {
   tlt_log_write(TLT_LOG_WARN, "drafter checkpoint not written: %s", err.text);
 }
 
+bool tlt_drafting_saved(tlt_drafting *d, int64_t *step, double *from, double *to) {
+  if (!d || !tlt_drafting_writer_idle(&d->writer) || d->writer.newest == d->writer.told)
+    return false;
+  *step = d->writer.told = d->writer.newest;
+  *from = d->writer.began;
+  *to = d->writer.began + d->writer.seconds;
+  return true;
+}
+
 void tlt_drafting_finish(tlt_drafting *d, int64_t step) {
   if (!d) return;
   tlt_drafting_writer_wait(&d->writer);

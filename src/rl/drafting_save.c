@@ -129,9 +129,9 @@ static tlt_status write_all(tlt_drafting_writer *w, tlt_err *err) {
 
 static void *run(void *context) {
   tlt_drafting_writer *w = context;
-  double from = tlt_now();
+  w->began = tlt_now();
   w->status = write_all(w, &w->err);
-  w->seconds = tlt_now() - from;
+  w->seconds = tlt_now() - w->began;
   atomic_store(&w->done, true);
   return NULL;
 }

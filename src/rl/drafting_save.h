@@ -46,8 +46,9 @@ typedef struct tlt_drafting_writer {
   int64_t newest; /* written by this process; 0: none */
   tlt_status status;
   tlt_err err;
-  double seconds;  /* that the last one took in the background */
-  int64_t skipped; /* not begun because one was being written */
+  double began, seconds; /* when the last one began (tlt_now()), what it took in the background */
+  int64_t told;          /* the newest that tlt_drafting_saved has told about */
+  int64_t skipped;       /* not begun because one was being written */
 } tlt_drafting_writer;
 
 /* True when a new one may begin; takes note of one that has ended, with a warning if it failed. */

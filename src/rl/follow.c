@@ -176,12 +176,13 @@ static bool is_interrupted(const follower *f) {
 static void look(follower *f) {
   if (f->status == TLT_OK) f->status = attend(f, f->err);
   if (f->status != TLT_OK || !is_interrupted(f)) return;
+  int64_t detail = tlt_account_detail(account(f));
   tlt_work before = tlt_account_enter(account(f), TLT_WORK_IDLE);
   while (f->status == TLT_OK && is_interrupted(f)) {
     f->status = busy(f) ? decode(f, f->err) : tlt_cluster_wait(f->cluster, REST_S, f->err);
     if (f->status == TLT_OK) f->status = attend(f, f->err);
   }
-  tlt_account_enter(account(f), before);
+  tlt_account_enter_for(account(f), before, detail);
 }
 
 static bool look_in_gradient(void *context) {

@@ -12,7 +12,7 @@ bool tlt_idle_draft(const tlt_idle *i, bool (*look)(void *context), void *contex
   tlt_pool_set_pause(i->pool, look, context);
   bool did = i->micro_step(i->context);
   tlt_pool_set_pause(i->pool, NULL, NULL);
-  tlt_account_enter(i->account, before);
+  if (!did) tlt_account_unenter(i->account, before);
   return did;
 }
 

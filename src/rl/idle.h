@@ -33,7 +33,8 @@ typedef struct tlt_idle {
 bool tlt_idle_rests(const tlt_idle *i);
 
 /* Bring the drafter forward by one micro-step, in pauses of which look(context) is asked whether
- * there is still nothing better to do. false: nothing was to be done. */
+ * there is still nothing better to do. The account stays at it, so that micro-steps in a row are
+ * one span. false: nothing was to be done, and the account is as before. */
 bool tlt_idle_draft(const tlt_idle *i, bool (*look)(void *context), void *context);
 
 /* About to wait, which would be accounted as `why`: lend the cores where that is wanted. Returns

@@ -61,6 +61,11 @@ static void on_work(void *context, int64_t done, int64_t total, int64_t tokens) 
 }
 
 static void begin_phase(tlt_loop *l, tlt_phase phase) {
+  static const tlt_stage stage[] = {[TLT_PHASE_ROLLOUT] = TLT_STAGE_ROLLOUT,
+                                    [TLT_PHASE_UPDATE] = TLT_STAGE_UPDATE,
+                                    [TLT_PHASE_EVAL] = TLT_STAGE_EVAL,
+                                    [TLT_PHASE_SAVE] = TLT_STAGE_SAVING};
+  tlt_account_stage(&l->session->account, stage[phase]);
   l->phase = phase;
   l->phase_started = tlt_now();
   show(l, 0, 0, 0);
@@ -220,6 +225,7 @@ static tlt_status run_update(tlt_loop *l, step_record *r, tlt_err *err) {
 static tlt_status publish(tlt_loop *l, tlt_err *err) {
   tlt_msg_publish m = {l->last_step};
   if (!tlt_drafting_wanted(l->session->config)) return TLT_OK;
+  tlt_account_stage(&l->session->account, TLT_STAGE_DRAFTER);
   tlt_status s = tlt_crew_tell(l->crew, TLT_TAG_PUBLISH, &m, sizeof m, err);
   return s == TLT_OK ? tlt_session_publish(l->session, l->last_step, err) : s;
 }
@@ -341,6 +347,10 @@ static tlt_status put_metrics(tlt_loop *l, const step_record *r, tlt_err *err) {
  * the next one's. */
 static tlt_status settle_accounts(tlt_loop *l, tlt_err *err) {
   tlt_account *own = &l->session->account;
+  int64_t step;
+  double from, to;
+  if (tlt_drafting_saved(l->session->drafting, &step, &from, &to))
+    tlt_account_aside(own, TLT_ASIDE_WRITING, 0, step, from, to);
   tlt_account_enter(own, TLT_WORK_WAITING);
   tlt_account_finish(own);
   tlt_msg_report report = {.drafting = tlt_drafting_take(l->session->drafting)};

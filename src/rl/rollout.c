@@ -167,6 +167,7 @@ static void look(phase *p) {
   if (p->status == TLT_OK) p->status = attend(p, p->err);
   show(p);
   if (p->status != TLT_OK || !is_interrupted(p)) return;
+  int64_t detail = tlt_account_detail(account(p));
   tlt_work before = tlt_account_enter(account(p), TLT_WORK_IDLE);
   while (p->status == TLT_OK && is_interrupted(p)) {
     if (tlt_decode_busy(&p->decode)) p->status = decode_step(p, p->err);
@@ -174,7 +175,7 @@ static void look(phase *p) {
     if (p->status == TLT_OK) p->status = attend(p, p->err);
     show(p);
   }
-  tlt_account_enter(account(p), before);
+  tlt_account_enter_for(account(p), before, detail);
 }
 
 static bool look_in_gradient(void *context) {

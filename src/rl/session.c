@@ -327,6 +327,7 @@ tlt_decode_job tlt_session_decode_job(const tlt_session *s, bool evaluation, uin
                           .top_k = (int)c->top_k,
                           .keep_text = !evaluation,
                           .spec = record ? s->spec : NULL,
+                          .account = s->idle.account,
                           .answered = evaluation ? NULL : on_answer,
                           .answered_context = s->drafting};
 }

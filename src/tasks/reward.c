@@ -162,8 +162,15 @@ static tlt_status take_reply(tlt_reward *r, tlt__child *c, const char *line, siz
       snprintf(why, sizeof why, "the program says: %.500s", reply.error);
       status = give_up(r, item, why, "");
     } else {
-      tlt_reward_result result = {.id = item->id, .reward = reply.reward, .parsed = true};
-      result.seconds = tlt_now() - item->submitted;
+      double now = tlt_now();
+      tlt_reward_result result = {.id = item->id,
+                                  .reward = reply.reward,
+                                  .parsed = true,
+                                  .seconds = now - item->submitted,
+                                  .child = (int)(c - r->children),
+                                  .began = item->handed > c->answered ? item->handed : c->answered,
+                                  .ended = now};
+      c->answered = now;
       status = add_result(r, result);
       free_item(item);
     }

@@ -63,10 +63,14 @@ void tlt_reward_close(tlt_reward *r); /* stops the children; NULL is harmless */
 
 typedef struct tlt_reward_result {
   uint64_t id;
-  double reward;  /* 0 when masked */
-  bool parsed;    /* verifier's flag; true for a user's program */
-  bool masked;    /* no score could be had: drop the whole group */
-  double seconds; /* from submit to answer; timing, not part of what is reproducible */
+  double reward; /* 0 when masked */
+  bool parsed;   /* verifier's flag; true for a user's program */
+  bool masked;   /* no score could be had: drop the whole group */
+  /* timing, not part of what is reproducible */
+  double seconds;      /* from submit to answer */
+  int child;           /* number of the process that answered */
+  double began, ended; /* tlt_now(): when it could begin with the item (it was handed over, the last
+                          one was answered) and when its answer was seen; 0: no process answered */
 } tlt_reward_result;
 
 /* Queue one completion; copies what it needs, never blocks. id: below 2^53, not pending now. */

@@ -44,7 +44,8 @@ tlt_status tlt__child_give(tlt__child *c, tlt__item *item, double timeout_s, tlt
   tlt_status status = tlt_text_check(&c->out, err);
   if (status != TLT_OK) return status;
   c->items[c->n_items++] = item;
-  item->deadline = tlt_now() + timeout_s * c->n_items;
+  item->handed = tlt_now();
+  item->deadline = item->handed + timeout_s * c->n_items;
   return TLT_OK;
 }
 

@@ -23,9 +23,9 @@ typedef struct tlt__item {
   char problem[TLT_PROBLEM_ID_MAX + 1];
   char *line; /* the request, ends with a newline */
   size_t n;
-  double submitted, deadline;
-  bool alone;   /* was in a child that failed: must not share one again */
-  int failures; /* of children, blamed on this item */
+  double submitted, handed, deadline; /* tlt_now(); handed: to the child that has it */
+  bool alone;                         /* was in a child that failed: must not share one again */
+  int failures;                       /* of children, blamed on this item */
 } tlt__item;
 
 typedef enum tlt__child_state {
@@ -44,6 +44,7 @@ typedef struct tlt__child {
   size_t written, used;                /* of out: in its pipe; of in: the line given last */
   tlt__item *items[TLT__REWARD_DEPTH]; /* handed over and unanswered, oldest first */
   int n_items;
+  double answered;                /* tlt_now() of its latest answer, 0: none */
   char words[TLT__REWARD_STDERR]; /* the last of its stderr */
   size_t n_words;
   char why[TLT__REWARD_WHY]; /* set when it is STOPPING */

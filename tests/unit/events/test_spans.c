@@ -136,10 +136,65 @@ static void test_curve(void **state) {
   assert_int_equal(a.point[a.n_points - 1].sequences, 0); /* the end is seen */
 }
 
+/* An enter that came to nothing leaves no count and no span. */
+static void test_unenter(void **state) {
+  (void)state;
+  tlt_account_begin(&a, 1, 0, TLT_WORK_IDLE);
+  busy(0.001);
+  tlt_work before = tlt_account_enter(&a, TLT_WORK_DRAFTER);
+  tlt_account_unenter(&a, before); /* nothing to do */
+  busy(0.001);
+  for (int i = 0; i < 3; i++) tlt_account_enter(&a, TLT_WORK_DRAFTER);
+  busy(0.001);
+  before = tlt_account_enter(&a, TLT_WORK_DRAFTER);
+  tlt_account_unenter(&a, before);
+  tlt_account_finish(&a);
+  check(&a);
+  const tlt_span *last = &a.span[a.n_spans - 1];
+  assert_int_equal(last->state, TLT_WORK_DRAFTER);
+  assert_int_equal(last->count, 3);
+  for (const tlt_span *s = a.span; s < last; s++) assert_int_equal(s->state, TLT_WORK_IDLE);
+}
+
+static void test_asides(void **state) {
+  (void)state;
+  double now = tlt_now();
+  tlt_account_aside(NULL, TLT_ASIDE_GROUP, 0, 1, now, now);
+  tlt_account_begin(&a, 1, 0, TLT_WORK_IDLE);
+  tlt_account_aside(&a, TLT_ASIDE_WRITING, 0, 7, a.begin - 3, a.begin + 1); /* began before */
+  tlt_account_aside(&a, TLT_ASIDE_GROUP, 0, 8, now + 2, now + 1);           /* impossible */
+  tlt_account_aside(&a, TLT_ASIDE_GROUP, 0, 8, NAN, now);
+  for (int i = 0; i < 20 * TLT_ASIDES_MAX; i++) {
+    tlt_account_aside(&a, TLT_ASIDE_SCORING, i % 5, i, now, now + 0.0001 * (i % 1000));
+    assert_true(a.n_asides <= TLT_ASIDES_MAX);
+  }
+  tlt_account_finish(&a);
+  tlt_account_aside(&a, TLT_ASIDE_GROUP, 0, 9, now, now + 10); /* too late */
+  assert_int_equal(a.n_asides + a.asides_lost, 20 * TLT_ASIDES_MAX + 1);
+  assert_int_equal(a.aside[0].detail, 7); /* the longest stay */
+  assert_true(fabs(a.aside[0].begin + 3) < 1e-9 && fabs(a.aside[0].end - 1) < 1e-9);
+}
+
+static void test_stages(void **state) {
+  (void)state;
+  tlt_account_begin(&a, 1, 0, TLT_WORK_IDLE);
+  for (int i = 0; i < 3 * TLT_STAGES_MAX; i++)
+    tlt_account_stage(&a, i / 2 % 2 ? TLT_STAGE_UPDATE : TLT_STAGE_ROLLOUT);
+  assert_int_equal(a.n_stages, TLT_STAGES_MAX);
+  for (int i = 1; i < a.n_stages; i++) {
+    assert_true(a.stage[i].at >= a.stage[i - 1].at);
+    assert_int_not_equal(a.stage[i].stage, a.stage[i - 1].stage);
+  }
+}
+
 static void test_bytes(void **state) {
   (void)state;
   static unsigned char bytes[TLT_ACCOUNT_BYTES_MAX + 1];
   tlt_account_begin(&a, 12, 3, TLT_WORK_DECODING);
+  tlt_account_stage(&a, TLT_STAGE_ROLLOUT);
+  tlt_account_stage(&a, TLT_STAGE_UPDATE);
+  for (int i = 0; i < 9; i++)
+    tlt_account_aside(&a, TLT_ASIDE_SCORING, i, i, a.begin + i, a.begin + 2 * i);
   for (int i = 0; i < 40; i++) {
     tlt_account_enter_for(&a, i % 3 ? TLT_WORK_GRADIENT : TLT_WORK_DRAFTER, i);
     tlt_account_decoded(&a, i, 2 * i);
@@ -153,14 +208,20 @@ static void test_bytes(void **state) {
   assert_memory_equal(&a, &b, offsetof(tlt_account, span));
   assert_memory_equal(a.span, b.span, (size_t)a.n_spans * sizeof *a.span);
   assert_memory_equal(a.point, b.point, (size_t)a.n_points * sizeof *a.point);
+  assert_memory_equal(a.aside, b.aside, (size_t)a.n_asides * sizeof *a.aside);
   for (size_t cut = 0; cut < n; cut += 13)
     assert_int_equal(tlt_account_unpack(&b, bytes, cut, &err), TLT_EDATA);
   assert_int_equal(tlt_account_unpack(&b, bytes, n + 1, &err), TLT_EDATA);
   /* any single damaged byte: an error or an account that can be used, never more */
   for (size_t i = 0; i < n; i++) {
     bytes[i] ^= 0xFF;
-    if (tlt_account_unpack(&b, bytes, n, &err) == TLT_OK)
+    if (tlt_account_unpack(&b, bytes, n, &err) == TLT_OK) {
       for (int s = 0; s < b.n_spans; s++) assert_non_null(tlt_work_name((tlt_work)b.span[s].state));
+      for (int s = 0; s < b.n_asides; s++)
+        assert_non_null(tlt_aside_name((tlt_aside_kind)b.aside[s].kind));
+      for (int s = 0; s < b.n_stages; s++)
+        assert_non_null(tlt_stage_name((tlt_stage)b.stage[s].stage));
+    }
     bytes[i] ^= 0xFF;
   }
 }
@@ -169,7 +230,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_states_add_up),   cmocka_unit_test(test_nothing_outside),
       cmocka_unit_test(test_list_is_bounded), cmocka_unit_test(test_long_spans_are_bounded_too),
-      cmocka_unit_test(test_curve),           cmocka_unit_test(test_bytes),
+      cmocka_unit_test(test_curve),           cmocka_unit_test(test_unenter),
+      cmocka_unit_test(test_asides),          cmocka_unit_test(test_stages),
+      cmocka_unit_test(test_bytes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

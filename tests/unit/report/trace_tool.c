@@ -14,6 +14,15 @@ enum { WORKERS_MAX = 16, MOVES = 60 };
 
 static tlt_account account[WORKERS_MAX];
 
+/* Groups one after another; three reward processes; now and then a checkpoint, begun long ago. */
+static void beside(tlt_account *a, int64_t step, int i, uint32_t seed) {
+  double now = tlt_now(), before = now - 1e-6 * (seed >> 20);
+  int64_t group = (step * WORKERS_MAX + a->worker) * MOVES + i;
+  if (i % 4 == 0) tlt_account_aside(a, TLT_ASIDE_GROUP, 0, group, now - 1e-5, now);
+  tlt_account_aside(a, TLT_ASIDE_SCORING, i % 3, group, before, now);
+  if (seed >> 27 == 0) tlt_account_aside(a, TLT_ASIDE_WRITING, 0, step, now - 0.5, now);
+}
+
 static void work(tlt_account *a, int64_t step, int worker, uint32_t *seed) {
   tlt_account_begin(a, step, worker, TLT_WORK_OTHER);
   for (int i = 0; i < MOVES; i++) {
@@ -22,6 +31,8 @@ static void work(tlt_account *a, int64_t step, int worker, uint32_t *seed) {
                           *seed >> 31 ? (int64_t)(*seed >> 28) : TLT_NO_DETAIL);
     for (double until = tlt_now() + 1e-9 * (*seed >> 14 & 0x3fff); tlt_now() < until;) continue;
     tlt_account_decoded(a, *seed >> 24 & 7, *seed >> 22 & 31);
+    if (worker == 0) tlt_account_stage(a, (tlt_stage)(*seed >> 29) % TLT_STAGES);
+    beside(a, step, i, *seed);
   }
   tlt_account_finish(a);
 }
