@@ -1,8 +1,10 @@
-"""trace.json: a strict checker of the format, and that it tells the same as metrics.jsonl.
+"""trace.json: correct by the strict checker of the format (trace_format.py), with what tlt promises beyond it
+(docs/formats.md), and telling the same as metrics.jsonl.
 
 Traces of made-up steps come from build/tests/unit/report/trace_tool: written in one go, resumed, killed
-at any moment, thinned. One real run of `tlt train` is checked end to end.
+at any moment, thinned. Real runs of `tlt train` are checked end to end: one worker, two, resumed, with a reward program.
 Run alone: TLT_BIN=build/tlt python -m pytest tests/py/test_trace.py; a file: python tests/py/test_trace.py RUN"""
+import copy
 import json
 import os
 import random
@@ -11,55 +13,61 @@ import sys
 import time
 
 import pytest
+import trace_format
 from conftest import ROOT, TINY, read_jsonl, run_tlt
 
 TOOL = os.path.join(os.environ.get("TLT_BUILD", os.path.join(ROOT, "build")), "tests", "unit", "report", "trace_tool")
 STATES = ["other", "decoding", "idle", "drafter", "gradient", "reward", "update", "saving", "waiting", "reference",
           "eval"]
-STEPS_THREAD = 65536
+STAGES = ["rollout", "update", "drafter", "evaluation", "saving"]
+STEPS_THREAD, BESIDE, EACH, WRITER = 65536, 131072, 512, 256
 LIMIT = 64 << 20
-FIELDS = {"M": {"name", "args"}, "X": {"name", "args", "ts", "dur"}, "C": {"name", "args", "ts"},
-          "i": {"name", "args", "ts", "s"}}
-
-
-def ns(microseconds):
-    return round(microseconds * 1000)
+CATEGORY = {"name": "M", "step": "Xi", "stage": "X", "work": "X", "count": "C", "group": "be", "beside": "X"}
+ns = trace_format.ns
 
 
 def load(run):
-    with open(os.path.join(run, "trace.json"), encoding="utf-8") as f:
-        trace = json.load(f)
+    trace = trace_format.check(os.path.join(run, "trace.json"), own=("step",))
     assert set(trace) == {"displayTimeUnit", "otherData", "traceEvents"}
     assert trace["otherData"]["detail_every"] >= 1
     return trace
 
 
 def check_event(e):
-    assert set(e) == {"step", "cat", "ph", "pid", "tid"} | FIELDS[e["ph"]], e
-    assert isinstance(e["step"], int) and e["step"] >= 0 and e["pid"] == 1 and isinstance(e["tid"], int)
-    if e["ph"] != "M":
-        assert e["ts"] >= 0 and e.get("dur", 0) >= 0, e
-    if e["ph"] == "C":
-        assert e["args"] and all(isinstance(v, (int, float)) and v >= 0 for v in e["args"].values()), e
+    """What each category may hold and where it stands."""
+    assert isinstance(e["step"], int) and e["step"] >= 0 and e["pid"] == 1
+    assert e["ph"] in CATEGORY[e["cat"]], e
     if e["cat"] == "work":
-        assert e["ph"] == "X" and e["name"] in STATES and e["args"]["count"] >= 1, e
+        assert e["tid"] < STEPS_THREAD and e["name"] in STATES and e["args"]["count"] >= 1, e
         assert set(e["args"]) <= {"count", "detail"}, e
+    if e["cat"] == "stage":
+        assert e["tid"] == STEPS_THREAD and e["name"] in STAGES, e
+    if e["cat"] == "beside":
+        assert e["name"] == ("checkpoint" if (e["tid"] - BESIDE) % EACH == WRITER else "reward"), e
+        assert e["tid"] >= BESIDE and set(e["args"]) == {"detail"}, e
+    if e["ph"] == "b":
+        assert e["args"] == {"worker": e["tid"], "detail": e["id"]}, e
+    if e["ph"] == "C":
+        assert all(v >= 0 for v in e["args"].values()), e
 
 
 def check_tracks(events):
-    """Spans of a thread are in order and never overlap; curves go forward; every thread has a name."""
-    named = {e["tid"] for e in events if e["name"] == "thread_name"}
-    end, curve, step = {}, {}, 0
+    """Steps ascend; spans of a thread are in order and, but for the stages of a step, never overlap."""
+    end, step = {}, 0
     for e in events:
         assert e["step"] >= step
         step = e["step"]
-        if e["ph"] == "X" or e["name"] == "totals":
-            assert e["tid"] in named, e
+        if e["cat"] != "stage" and (e["ph"] == "X" or e["name"] == "totals"):
             assert ns(e["ts"]) >= end.get(e["tid"], 0), e
             end[e["tid"]] = ns(e["ts"]) + ns(e.get("dur", 0))
-        if e["ph"] == "C":
-            assert ns(e["ts"]) >= curve.get(e["name"], 0), e
-            curve[e["name"]] = ns(e["ts"])
+    begun, stages = {}, {}
+    for e in events:
+        if e["cat"] == "step" and e["ph"] == "X":
+            begun[e["step"]] = ns(e["ts"]), ns(e["ts"]) + ns(e["dur"])
+        if e["cat"] == "stage":
+            first, last = begun[e["step"]]
+            assert max(first, stages.get(e["step"], 0)) <= ns(e["ts"]) <= ns(e["ts"]) + ns(e["dur"]) <= last, e
+            stages[e["step"]] = ns(e["ts"]) + ns(e["dur"])
 
 
 def check_totals(events, metrics):
@@ -74,7 +82,8 @@ def check_totals(events, metrics):
             continue
         seen += 1
         totals = dict(e["args"])
-        folded = totals.pop("folded")
+        folded, left_out = totals.pop("folded"), totals.pop("left_out", 0)
+        assert folded >= 0 and left_out >= 0
         assert list(totals) == STATES
         if key in spans:
             off = sum(abs(spans[key].get(s, 0) * 1e-9 - totals[s]) for s in STATES) / 2
@@ -113,6 +122,42 @@ def check(run):
 
 def totals(events):
     return [(e["step"], e["tid"]) for e in events if e["name"] == "totals"]
+
+
+def damage(events, which, change):
+    """The events with the first that `which` picks changed."""
+    events = copy.deepcopy(events)
+    change(next(e for e in events if which(e)))
+    return events
+
+
+DAMAGE = {
+    "unknown phase": (lambda e: e["ph"] == "X", lambda e: e.update(ph="Q")),
+    "no name": (lambda e: e["ph"] == "X", lambda e: e.pop("name")),
+    "time as text": (lambda e: e["ph"] == "i", lambda e: e.update(ts="1")),
+    "negative time": (lambda e: e["ph"] == "C", lambda e: e.update(ts=-1)),
+    "negative duration": (lambda e: e["ph"] == "X", lambda e: e.update(dur=-1)),
+    "spans that cross": (lambda e: e["cat"] == "work", lambda e: e.update(dur=e["dur"] + 0.01)),
+    "another name at the end": (lambda e: e["ph"] == "e", lambda e: e.update(name="x")),
+    "no end": (lambda e: e["ph"] == "e", lambda e: e.update(ph="b")),
+    "an end too early": (lambda e: e["ph"] == "e", lambda e: e.update(ts=0)),
+    "another id": (lambda e: e["ph"] == "e", lambda e: e.update(id=-1)),
+    "text as counter": (lambda e: e["ph"] == "C", lambda e: e["args"].update(x="1")),
+    "no such metadata": (lambda e: e["ph"] == "M", lambda e: e.update(name="thread")),
+    "a thread without name": (lambda e: e["name"] == "thread_name", lambda e: e.update(tid=77)),
+    "a field from nowhere": (lambda e: e["ph"] == "X", lambda e: e.update(duration=1)),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_the_checker_finds(tmp_path, tool, what):
+    tool(tmp_path, 2, -1, 2)
+    path = tmp_path / "trace.json"
+    trace = load(tmp_path)
+    trace["traceEvents"] = damage(trace["traceEvents"], *DAMAGE[what])
+    path.write_text(json.dumps(trace))
+    with pytest.raises(AssertionError):
+        trace_format.check(str(path), own=("step",))
 
 
 @pytest.fixture(scope="module")
@@ -172,34 +217,89 @@ def test_long_runs_stay_bounded(tmp_path, tool):
 CONFIG = """
 model: {model}
 seed: 3
-steps: 3
+steps: 4
 data: {{task: countdown, count: 8, seed: 5}}
 eval: {{every: 2, count: 6, samples: 1}}
+reward: {{command: {reward}, workers: 3}}
 rollout: {{prompts: 3, samples: 4, max_tokens: 60, batch: 12}}
+speculation: {{draft: suffix}}
+drafter: {{train: {drafter}}}
+checkpoint: {{every: 2}}
 log: {{rollouts: none}}
 """
+REWARD = f"{sys.executable} {os.path.join(ROOT, 'examples', 'reward.py')}"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_run_accounts_for_its_time(tmp_path, tlt, tiny, workers):
-    config = tmp_path / "c.yaml"
-    config.write_text(CONFIG.format(model=TINY))
-    run = tmp_path / "run"
-    flags = ["--workers", workers] if workers > 1 else []
-    if flags and "--workers" not in run_tlt("train", "--help")[1].decode():
-        pytest.skip("this build has no workers")
-    code, _, err = run_tlt("train", config, "--run", run, *flags)
-    assert code == 0, err
-    events = check(run)
-    lines = [line for line in read_jsonl(run / "metrics.jsonl") if line["step"] > 0]
-    if not totals(events) and "workers/count" not in lines[-1]:
-        pytest.skip("this build keeps no accounts")
-    for line in lines:
+@pytest.fixture
+def train(tmp_path, tlt, tiny):
+    def run(name, *flags, reward="null", drafter="off"):
+        config = tmp_path / f"{name}.yaml"
+        config.write_text(CONFIG.format(model=TINY, reward=reward, drafter=drafter))
+        code, _, err = run_tlt("train", config, "--run", tmp_path / name, *flags)
+        assert code == 0, err
+        return tmp_path / name
+    return run
+
+
+def check_times(run):
+    """Metrics against each other: states fill the step of every worker."""
+    for line in read_jsonl(run / "metrics.jsonl"):
+        if line["step"] == 0:
+            continue
         leader = sum(line[f"workers/0/{s}"] for s in STATES) - line["workers/0/saving"]
         assert abs(leader - line["time/step"]) <= 0.05 * line["time/step"] + 0.03, line
         assert line["workers/seconds"] >= line["workers/count"] * 0.95 * line["time/step"] - 0.03, line
         assert line["workers/decoding"] > 0 and line["workers/gradient"] + line["workers/update"] > 0
-    assert {s for s, _ in totals(events)} >= {1, 2, 3}
+
+
+def stages(events, step):
+    return [e["name"] for e in events if e["cat"] == "stage" and e["step"] == step]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_accounts_for_its_time(train, workers):
+    run = train("run", "--workers", workers)
+    events = check(run)
+    check_times(run)
+    assert totals(events) == [(s, w) for s in range(5) for w in range(workers)]
+    assert stages(events, 0) == ["evaluation"] and stages(events, 2) == ["rollout", "update", "evaluation"]
+    assert stages(events, 3) == ["saving", "rollout", "update"]
+    for step in range(1, 5):  # every group, once
+        groups = [e["id"] for e in events if e["ph"] == "b" and e["step"] == step and e["id"] < 2**31 - 1000]
+        assert sorted(g for g in groups if g < 12) == list(range(3 * step - 3, 3 * step)), groups
+        gradients = {e["args"]["detail"] for e in events
+                     if e["step"] == step and e["name"] == "gradient" and "detail" in e["args"]}
+        assert gradients <= set(groups)
+
+
+def test_a_resumed_run_goes_on_in_its_trace(train):
+    run = train("run", "--set", "steps=2")
+    before = check(run)
+    run = train("run", "--resume", "--workers", 2)
+    events = check(run)
+    check_times(run)
+    assert [e for e in events if e["step"] <= 2 and e["cat"] != "name"] == [e for e in before if e["cat"] != "name"]
+    assert totals(events) == [(s, 0) for s in range(3)] + [(s, w) for s in (3, 4) for w in range(2)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_reward_processes_are_seen(train, workers):
+    run = train("run", "--workers", workers, reward=json.dumps(REWARD), drafter="idle")
+    events = check(run)
+    check_times(run)
+    names = {e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    assert {f"worker {w} reward process 0" for w in range(workers)} <= names
+    scored = [e for e in events if e["name"] == "reward" and e["cat"] == "beside"]
+    assert {(e["tid"] - BESIDE) // EACH for e in scored} == set(range(workers))
+    groups = {(e["step"], e["id"]): e for e in events if e["ph"] == "b"}
+    ends = {(e["step"], e["id"]): ns(e["ts"]) for e in events if e["ph"] == "e"}
+    for e in scored:  # within the life of its group, on its worker
+        key = e["step"], e["args"]["detail"]
+        assert groups[key]["tid"] == (e["tid"] - BESIDE) // EACH, e
+        assert ns(groups[key]["ts"]) <= ns(e["ts"]) and ns(e["ts"]) + ns(e["dur"]) <= ends[key] + 1, e
+    saved = sorted({line.get("drafter/seconds_save", None) or 0 for line in read_jsonl(run / "metrics.jsonl")} - {0})
+    written = sorted(ns(e["dur"]) * 1e-9 for e in events if e["name"] == "checkpoint")
+    assert written == pytest.approx(saved, abs=1e-8)
 
 
 if __name__ == "__main__":
