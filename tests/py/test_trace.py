@@ -8,6 +8,7 @@ import copy
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -17,9 +18,16 @@ import trace_format
 from conftest import ROOT, TINY, read_jsonl, run_tlt
 
 TOOL = os.path.join(os.environ.get("TLT_BUILD", os.path.join(ROOT, "build")), "tests", "unit", "report", "trace_tool")
-STATES = ["other", "decoding", "idle", "drafter", "gradient", "reward", "update", "saving", "waiting", "reference",
-          "eval"]
-STAGES = ["rollout", "update", "drafter", "evaluation", "saving"]
+
+
+def names_of(kind):
+    """As src/events/spans.h lists them."""
+    with open(os.path.join(ROOT, "src", "events", "spans.h"), encoding="ascii") as f:
+        listed = re.search(rf"define TLT_{kind}_LIST\(X\)((?:.*\\\n)*.*\n)", f.read()).group(1)
+    return re.findall(r'X\(\w+, "(\w+)"\)', listed)
+
+
+STATES, STAGES = names_of("WORK"), names_of("STAGE")
 STEPS_THREAD, BESIDE, EACH, WRITER = 65536, 131072, 512, 256
 LIMIT = 64 << 20
 CATEGORY = {"name": "M", "step": "Xi", "stage": "X", "work": "X", "count": "C", "group": "be", "beside": "X"}
