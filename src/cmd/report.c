@@ -11,7 +11,7 @@ static tlt_status print_json(const char *run, tlt_err *err) {
   tlt_run_log *log = NULL;
   tlt_json_writer w = {0};
   tlt_status s = tlt_run_log_open(run, &log, err);
-  if (s == TLT_OK) s = tlt_payload_run(log, tlt_program_version(), &w, err);
+  if (s == TLT_OK) s = tlt_payload_run(log, tlt_program_version(), NULL, &w, err);
   if (s == TLT_OK) printf("%s\n", w.text.data);
   tlt_text_free(&w.text);
   tlt_run_log_free(log);

@@ -15,6 +15,7 @@
 #include "report/tee.h"
 #include "report/tensorboard.h"
 #include "report/trace.h"
+#include "report/watch.h"
 #include "rl/config.h"
 
 enum { TLT_ARGS_MAX = 256 }; /* arguments passed on to workers */
@@ -35,9 +36,30 @@ static void show_step(const tlt_train_progress *p) {
       p->left >= 0 ? tlt_progress_time(p->left, left) : "?");
 }
 
+/* Where the measurements of the run go. */
+typedef struct observers {
+  tlt_tee tee;
+  const tlt_http_address *where; /* of the live page; NULL: none */
+  tlt_watch *watch;
+  tlt_metrics_sink watch_metrics;
+  tlt_trace_sink watch_trace;
+} observers;
+
+static void tell_watch(tlt_watch *watch, const tlt_train_progress *p) {
+  if (!watch || p->phase == TLT_PHASE_STEP_DONE) return;
+  tlt_watch_progress(watch, &(tlt_feed_progress){.phase = phase_names[p->phase],
+                                                 .step = p->step,
+                                                 .steps = p->steps,
+                                                 .done = p->done,
+                                                 .total = p->total,
+                                                 .rate = p->rate,
+                                                 .left = p->left});
+}
+
 static void show_progress(void *context, const tlt_train_progress *p) {
-  (void)context;
+  const observers *to = context;
   char left[32];
+  tell_watch(to->watch, p);
   if (p->phase == TLT_PHASE_STEP_DONE) {
     show_step(p);
     return;
@@ -97,17 +119,37 @@ static void print_summary(const tlt_train_summary *s) {
   printf("SHA-256 of the final weights: %s\n", s->weights_sha256);
 }
 
-/* Where the measurements of the run go. */
-typedef struct observers {
-  tlt_tee tee;
-} observers;
-
 static void observe(observers *to) {
   tlt_tee_add(
       &to->tee,
       &(tlt_tee_part){.name = "metrics.jsonl", .needed = true, .metrics = &tlt_metrics_jsonl});
   tlt_tee_add(&to->tee,
               &(tlt_tee_part){.name = "trace.json", .needed = true, .trace = &tlt_trace_json});
+}
+
+static tlt_status serve(void *context, tlt_err *err) {
+  observers *to = context;
+  char url[TLT_HTTP_URL_MAX];
+  if (!to->where) return TLT_OK;
+  tlt_status s = tlt_watch_open(to->where, tlt_program_version(), &to->watch, err);
+  if (s != TLT_OK) return tlt_fail_prefix(err, "--watch");
+  to->watch_metrics = tlt_watch_metrics(to->watch);
+  to->watch_trace = tlt_watch_trace(to->watch);
+  tlt_tee_add(&to->tee, &(tlt_tee_part){.name = "--watch", .metrics = &to->watch_metrics});
+  tlt_tee_add(&to->tee, &(tlt_tee_part){.name = "--watch", .trace = &to->watch_trace});
+  tlt_http_url(tlt_watch_where(to->watch), url);
+  fprintf(stderr, "watch: %s\n", url);
+  if (!tlt_watch_where(to->watch)->loopback)
+    fprintf(stderr,
+            "warning: --watch: whoever reaches that address can read everything about the "
+            "run: there is no password\n");
+  return TLT_OK;
+}
+
+/* status.json and the page say the same about the end. */
+static void end_watch(tlt_watch *watch, tlt_status s, const tlt_err *err) {
+  const char *state = s == TLT_OK ? "done" : s == TLT_ESTOPPED ? "stopped" : "failed";
+  tlt_watch_close(watch, state, s == TLT_OK ? NULL : err->text);
 }
 
 static void configured(void *context, const tlt_train_config *config) {
@@ -118,14 +160,16 @@ static void configured(void *context, const tlt_train_config *config) {
 }
 
 /* *follower: the leader says what there is to say. */
-static tlt_status run(const tlt_train_options *o, bool *follower, tlt_err *err) {
+static tlt_status run(const tlt_train_options *o, const tlt_http_address *watch, bool *follower,
+                      tlt_err *err) {
   if (tlt_stop_install() != 0)
     return tlt_fail(err, TLT_EIO, "cannot install signal handlers: %s", strerror(errno));
-  observers to = {0};
+  observers to = {.where = watch};
   observe(&to);
   tlt_metrics_sink metrics = tlt_tee_metrics(&to.tee);
   tlt_trace_sink trace = tlt_tee_trace(&to.tee);
   tlt_train_hooks hooks = {.context = &to,
+                           .leading = serve,
                            .configured = configured,
                            .metrics = &metrics,
                            .trace = &trace,
@@ -135,6 +179,7 @@ static tlt_status run(const tlt_train_options *o, bool *follower, tlt_err *err) 
   tlt_status s = tlt_train(o, &hooks, &tlt_stop_flags, &summary, err);
   *follower = summary.follower;
   tlt_progress_clear();
+  end_watch(to.watch, s, err);
   if (s == TLT_OK && summary.already_complete && !summary.follower)
     printf("already complete: %s (nothing to do)\n", summary.run);
   else if (s == TLT_OK && !summary.follower) print_summary(&summary);
@@ -161,7 +206,8 @@ static int train_main(int argc, char **argv) {
   for (int i = 0; i < argc && i < TLT_ARGS_MAX; i++) given[i] = argv[i];
   tlt_train_options o = {.program = tlt_program_version(), .threads = -1};
   tlt_arg_list sets = {0};
-  const char *resume = NULL;
+  const char *resume = NULL, *watch = NULL;
+  tlt_http_address where;
   bool follower = false;
   const tlt_arg table[] = {
       {"run", TLT_ARG_TEXT, &o.run, 0, 0, "DIR",
@@ -176,6 +222,9 @@ static int train_main(int argc, char **argv) {
        "another model, data or processor"},
       {"set", TLT_ARG_LIST, &sets, 0, 0, "KEY=VALUE",
        "override a configuration key; may be repeated"},
+      {"watch", TLT_ARG_TEXT, &watch, 0, 0, "[HOST:]PORT",
+       "serve a live page, its events and Prometheus text there; 0: any free port; without HOST "
+       "for this machine only"},
   };
   tlt_err err = {0};
   char **rest;
@@ -187,12 +236,14 @@ static int train_main(int argc, char **argv) {
   if (s == TLT_OK && n_rest != 1)
     s = tlt_fail(&err, TLT_EUSAGE, "expected one configuration file, got %d", n_rest);
   if (s == TLT_OK && resume) s = tlt_resume_find(resume, &o.resume, &err);
+  if (s == TLT_OK && watch && tlt_http_address_parse(watch, &where, &err) != TLT_OK)
+    s = tlt_fail_prefix(&err, "--watch");
   if (s == TLT_OK) {
     o.config = rest[0];
     o.sets = sets.value;
     o.n_sets = sets.count;
     if (o.workers > 1 && !tlt_cluster_launched()) return launch(o.workers, argc, given);
-    s = run(&o, &follower, &err);
+    s = run(&o, watch ? &where : NULL, &follower, &err);
   }
   tlt_progress_clear();
   return s == TLT_OK || follower ? 0 : tlt_report_error(&err);

@@ -59,9 +59,11 @@ void tlt_http_reply(tlt_http_call *call, int code, const char *type, const char 
 }
 
 void tlt_http_reply_shared(tlt_http_call *call, int code, const char *type, const char *more,
-                           char *data, size_t n, void (*release)(void *data)) {
-  struct MHD_Response *r = MHD_create_response_from_buffer_with_free_callback(n, data, release);
-  if (!r) release(data);
+                           const char *text, size_t n, void (*release)(void *context),
+                           void *context) {
+  struct MHD_Response *r =
+      MHD_create_response_from_buffer_with_free_callback_cls(n, (void *)text, release, context);
+  if (!r) release(context);
   queue(call, code, type, more, r);
 }
 

@@ -72,9 +72,11 @@ const char *tlt_http_query(const tlt_http_call *call, const char *name);  /* as 
 void tlt_http_reply(tlt_http_call *call, int code, const char *type, const char *more,
                     const char *text, size_t n);
 
-/* The same without a copy: data stays as it is until release(data), called once in any case. */
+/* The same without a copy: text stays as it is until release(context), called once in any case on
+ * the server's thread. */
 void tlt_http_reply_shared(tlt_http_call *call, int code, const char *type, const char *more,
-                           char *data, size_t n, void (*release)(void *data));
+                           const char *text, size_t n, void (*release)(void *context),
+                           void *context);
 
 /* An answer of unknown length. read: on the server's thread, put at most room bytes; 0: nothing at
  * present, ask again after a wake or TLT_HTTP_LOOK_SECONDS; TLT_HTTP_END: it is over. A client that

@@ -68,23 +68,28 @@ static tlt_status start_writer(void *context, const char *run, int64_t last_step
   return s;
 }
 
-static tlt_status put(void *state, const tlt_metrics *m, tlt_err *err) {
-  writer *w = state;
+tlt_status tlt_metrics_line(const tlt_metrics *m, tlt_json_writer *line, tlt_err *err) {
   if (m->overflow)
     return tlt_fail(err, TLT_EINTERNAL, "metrics: more than %d values in a step", TLT_METRICS_MAX);
-  tlt_text_clear(&w->line.text);
-  w->line.comma = false;
-  tlt_json_begin(&w->line, NULL, '{');
-  tlt_json_put_int(&w->line, "step", m->step);
+  tlt_text_clear(&line->text);
+  line->comma = false;
+  tlt_json_begin(line, NULL, '{');
+  tlt_json_put_int(line, "step", m->step);
   for (int i = 0; i < m->n; i++) {
     const tlt_metric *x = &m->item[i];
-    if (x->kind == TLT_METRIC_REAL) tlt_json_put_f64(&w->line, x->key, x->real);
-    if (x->kind == TLT_METRIC_COUNT) tlt_json_put_int(&w->line, x->key, x->count);
-    if (x->kind == TLT_METRIC_TEXT) tlt_json_put_string(&w->line, x->key, x->text);
+    if (x->kind == TLT_METRIC_REAL) tlt_json_put_f64(line, x->key, x->real);
+    if (x->kind == TLT_METRIC_COUNT) tlt_json_put_int(line, x->key, x->count);
+    if (x->kind == TLT_METRIC_TEXT) tlt_json_put_string(line, x->key, x->text);
   }
-  tlt_json_end(&w->line, '}');
-  tlt_json_newline(&w->line);
-  tlt_status s = tlt_text_check(&w->line.text, err);
+  tlt_json_end(line, '}');
+  return tlt_text_check(&line->text, err);
+}
+
+static tlt_status put(void *state, const tlt_metrics *m, tlt_err *err) {
+  writer *w = state;
+  tlt_status s = tlt_metrics_line(m, &w->line, err);
+  if (s == TLT_OK) tlt_json_newline(&w->line);
+  if (s == TLT_OK) s = tlt_text_check(&w->line.text, err);
   return s == TLT_OK ? tlt_file_write(w->file, w->line.text.data, w->line.text.n, err) : s;
 }
 

@@ -297,8 +297,8 @@ static tlt_status put_body(tlt_run_log *log, tlt_json_writer *w, tlt_err *err) {
   return s;
 }
 
-tlt_status tlt_payload_run(tlt_run_log *log, const char *program, tlt_json_writer *w,
-                           tlt_err *err) {
+tlt_status tlt_payload_run(tlt_run_log *log, const char *program, const char *after,
+                           tlt_json_writer *w, tlt_err *err) {
   tlt_json_writer body = {0};
   judge_version(log, program);
   tlt_status s = put_body(log, &body, err);
@@ -306,7 +306,8 @@ tlt_status tlt_payload_run(tlt_run_log *log, const char *program, tlt_json_write
   if (s == TLT_OK) {
     tlt_json_begin(w, NULL, '{');
     tlt_json_put_int(w, "format", 1);
-    tlt_json_put_bool(w, "live", false);
+    tlt_json_put_bool(w, "live", after != NULL);
+    if (after) tlt_json_put_string(w, "after", after);
     tlt_payload_head(w, log);
     tlt_text_add(&w->text, ", ");
     tlt_text_add_n(&w->text, body.text.data, body.text.n);

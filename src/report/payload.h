@@ -14,10 +14,12 @@ enum {
   TLT_PAYLOAD_TEXT = 16 << 10     /* bytes of an answer that are shown */
 };
 
-/* Append the whole object of a run. Reads rollouts, spec.jsonl and trace.json beside what the log
- * holds; what is odd about them joins the log's notices. The log's rows may be thinned further.
- * TLT_ENOMEM. */
-tlt_status tlt_payload_run(tlt_run_log *log, const char *program, tlt_json_writer *w, tlt_err *err);
+/* Append the whole object of a run. after: NULL for a file; else the page is live, and what this
+ * id of its event stream stands for is in the object. Reads rollouts, spec.jsonl and trace.json
+ * beside what the log holds; what is odd about them joins the log's notices. The log's rows may be
+ * thinned further. TLT_ENOMEM. */
+tlt_status tlt_payload_run(tlt_run_log *log, const char *program, const char *after,
+                           tlt_json_writer *w, tlt_err *err);
 
 /* ---- parts, for other pages ---- */
 

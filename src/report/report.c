@@ -15,7 +15,7 @@ tlt_status tlt_report_write(const char *run, const char *to, const char *program
   if (to) snprintf(out->path, sizeof out->path, "%s", to);
   else tlt_path_join(out->path, run, "report.html");
   tlt_status s = tlt_run_log_open(run, &log, err);
-  if (s == TLT_OK) s = tlt_payload_run(log, program, &w, err);
+  if (s == TLT_OK) s = tlt_payload_run(log, program, NULL, &w, err);
   if (s == TLT_OK) s = tlt_page_make(w.text.data, w.text.n, TLT_PAGE_FILE, &html, &bytes, err);
   if (s == TLT_OK) s = tlt_file_store(out->path, html, bytes, err);
   out->bytes = bytes;

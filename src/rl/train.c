@@ -343,7 +343,9 @@ static tlt_status lead(job *j, tlt_err *err) {
 /* What can be wrong before anything large is read, on every worker. */
 static tlt_status prepare(job *j, start_point *at, tlt_err *err) {
   *at = (start_point){.step = -1};
-  tlt_status s = agree(j, configure(j, err), err);
+  tlt_status s = configure(j, err);
+  if (s == TLT_OK && j->leads && j->hooks.leading) s = j->hooks.leading(j->hooks.context, err);
+  s = agree(j, s, err);
   if (s == TLT_OK) s = agree(j, open_rundir(j, err), err);
   if (s == TLT_OK) s = agree(j, find_checkpoint(j, err), err);
   if (s != TLT_OK) return s;

@@ -73,6 +73,9 @@ struct tlt_train_config;
 
 typedef struct tlt_train_hooks {
   void *context;
+  /* Once, on the leader, when the configuration is known to be good, before the run directory or
+   * anything else is opened; an error ends the run. */
+  tlt_status (*leading)(void *context, tlt_err *err);
   /* Once, on the leader, before the sinks are started: what they are may depend on it. */
   void (*configured)(void *context, const struct tlt_train_config *config);
   const tlt_metrics_sink *metrics; /* usually &tlt_metrics_jsonl of report/metrics.h */

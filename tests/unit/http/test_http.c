@@ -131,7 +131,8 @@ static void answer_hello(void *context, tlt_http_call *call) {
 
 static void answer_big(void *context, tlt_http_call *call) {
   (void)context;
-  tlt_http_reply_shared(call, 200, "text/plain", NULL, tlt_calloc(1, BIG), BIG, release);
+  char *text = tlt_calloc(1, BIG);
+  tlt_http_reply_shared(call, 200, "text/plain", NULL, text, BIG, release, text);
 }
 
 /* "tick N\n" whenever the number has changed. */
