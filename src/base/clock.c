@@ -10,3 +10,4 @@ static double seconds(clockid_t id) {
 
 double tlt_now(void) { return seconds(CLOCK_MONOTONIC); }
 double tlt_wall(void) { return seconds(CLOCK_REALTIME); }
+double tlt_cpu(void) { return seconds(CLOCK_PROCESS_CPUTIME_ID); }
