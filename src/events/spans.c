@@ -96,6 +96,7 @@ void tlt_account_begin(tlt_account *a, int64_t step, int worker, tlt_work state)
   a->step = step;
   a->worker = worker;
   a->begin = a->since = tlt_now();
+  a->cpu_before = tlt_cpu();
   a->shortest = SHORTEST_S;
   a->shortest_aside = SHORTEST_ASIDE_S;
   a->per_point = 1;
@@ -135,6 +136,7 @@ double tlt_account_finish(tlt_account *a) {
   if (a->running) {
     close_span(a, tlt_now());
     a->end = a->since;
+    a->cpu = tlt_cpu() - a->cpu_before;
     a->running = 0;
   }
   return a->end - a->begin;

@@ -111,11 +111,14 @@ typedef struct tlt_account {
   double begin, end;
   double seconds[TLT_WORK_STATES];
   double folded; /* seconds that lie in spans of another state, see tlt_account_enter */
+  double cpu;    /* processor seconds of all threads of the worker's process */
+  double joules; /* of the worker's host where this worker counts them, else 0; NaN: not known.
+                    Set by the worker after tlt_account_finish */
   int32_t worker, n_spans, n_points, n_asides, n_stages, running;
   int64_t asides_lost; /* left out because there were too many */
   tlt_stage_mark stage[TLT_STAGES_MAX];
   /* private: the span that is open (absolute time), and how coarse the lists have become */
-  double since, shortest, shortest_aside;
+  double since, shortest, shortest_aside, cpu_before;
   int64_t detail, per_point;
   int32_t state, count;
   tlt_span span[TLT_SPANS_MAX];

@@ -118,6 +118,13 @@ static const tlt_yaml_row log_rows[] = {
      .may_change = true},
 };
 
+static const tlt_yaml_row cost_rows[] = {
+    {TLT_ROW_REAL(tlt_conf_cost, core_hour, "0.0", 0, 1e9,
+                  "price of a core for an hour; 0: not known"),
+     .may_change = true},
+    {TLT_ROW_TEXT(tlt_conf_cost, currency, "EUR", "of that price"), .may_change = true},
+};
+
 static const tlt_yaml_section sections[] = {
     TLT_YAML_SECTION("", tlt_rows_common, offsetof(tlt_train_config, common)),
     TLT_YAML_SECTION("", run_rows, 0),
@@ -132,6 +139,7 @@ static const tlt_yaml_section sections[] = {
     TLT_YAML_SECTION("gradient", tlt_rows_gradient, offsetof(tlt_train_config, gradient)),
     TLT_YAML_SECTION("checkpoint", tlt_rows_checkpoint, offsetof(tlt_train_config, checkpoint)),
     TLT_YAML_SECTION("log", log_rows, offsetof(tlt_train_config, log)),
+    TLT_YAML_SECTION("cost", cost_rows, offsetof(tlt_train_config, cost)),
 };
 
 const tlt_yaml_schema tlt_train_schema = {sections, sizeof sections / sizeof *sections};

@@ -90,6 +90,11 @@ typedef struct tlt_conf_algorithm {
   double overlong_scale; /* penalty at max_tokens */
 } tlt_conf_algorithm;
 
+typedef struct tlt_conf_cost {
+  double core_hour; /* price; 0: not known */
+  char *currency;   /* for people; may be empty */
+} tlt_conf_cost;
+
 typedef struct tlt_conf_log {
   bool tensorboard; /* event files in the run directory */
   int rollouts;     /* tlt_log_rollouts */
@@ -109,6 +114,7 @@ typedef struct tlt_train_config {
   tlt_conf_gradient gradient;
   tlt_conf_checkpoint checkpoint;
   tlt_conf_log log;
+  tlt_conf_cost cost;
 } tlt_train_config;
 
 extern const tlt_yaml_schema tlt_train_schema;

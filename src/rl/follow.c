@@ -93,7 +93,7 @@ static tlt_status take_task(follower *f, const tlt_mail *m, tlt_err *err) {
 static tlt_status report(follower *f, tlt_err *err) {
   tlt_account *a = &f->session->account;
   tlt_msg_report r = {.drafting = tlt_drafting_take(f->session->drafting)};
-  tlt_account_finish(a);
+  tlt_session_finish_account(f->session);
   size_t n = sizeof r + tlt_account_bytes(a);
   unsigned char *bytes = tlt_malloc(n);
   if (!bytes) return tlt_fail_nomem(err, "account", n);
@@ -134,6 +134,7 @@ static tlt_status attend(follower *f, tlt_err *err) {
     s = tlt_cluster_receive(f->cluster, &m, &got, err);
     if (s == TLT_OK && got) s = take(f, &m, err);
   }
+  tlt_energy_poll(&f->session->energy);
   if (s == TLT_OK && f->rolling && !f->wanted && tlt_decode_wants(&f->decode)) {
     f->wanted = true;
     s = send(f, TLT_TAG_WANT, NULL, 0, err);

@@ -31,6 +31,7 @@ static void beat(tlt_loop *l) {
   double now = tlt_now();
   if (now - l->beat < BEAT_EVERY_S) return;
   l->beat = now;
+  tlt_energy_poll(&l->session->energy);
   tlt_run_status status = {.state = "running",
                            .step = l->state->step,
                            .steps = l->session->config->steps,
@@ -320,6 +321,14 @@ static void put_system(tlt_metrics *m, const tlt_loop *l) {
     tlt_metrics_real(m, "mem/peak_rss_mb", (double)usage.ru_maxrss / 1024);
 }
 
+static void put_cost(tlt_metrics *m, const tlt_loop *l, const step_record *r) {
+  tlt_cost c = {.tokens = r->answers.tokens,
+                .accepted = tlt_spec_total(r->spec.accepted),
+                .cores = l->session->cores,
+                .core_hour = l->session->config->cost.core_hour};
+  tlt_metrics_cost(m, l->crew->account, l->crew->size, &c);
+}
+
 /* A line for the state's step; step 0 has an evaluation only. */
 static tlt_status put_metrics(tlt_loop *l, const step_record *r, tlt_err *err) {
   if (!l->hooks->metrics) return TLT_OK;
@@ -340,6 +349,7 @@ static tlt_status put_metrics(tlt_loop *l, const step_record *r, tlt_err *err) {
   put_system(&m, l);
   const tlt_account *a = l->crew->account;
   if (m.step > 0) tlt_metrics_workers(&m, a, l->crew->size, a[0].end - a[0].begin);
+  if (m.step > 0) put_cost(&m, l, r);
   return l->hooks->metrics->put(l->metrics, &m, err);
 }
 
@@ -352,7 +362,7 @@ static tlt_status settle_accounts(tlt_loop *l, tlt_err *err) {
   if (tlt_drafting_saved(l->session->drafting, &step, &from, &to))
     tlt_account_aside(own, TLT_ASIDE_WRITING, 0, step, from, to);
   tlt_account_enter(own, TLT_WORK_WAITING);
-  tlt_account_finish(own);
+  tlt_session_finish_account(l->session);
   tlt_msg_report report = {.drafting = tlt_drafting_take(l->session->drafting)};
   tlt_status s = tlt_crew_report(l->crew, own, &report, err);
   tlt_account_begin(own, l->state->step + 1, 0, TLT_WORK_OTHER);

@@ -5,6 +5,7 @@
  *   spec.jsonl    sources of tokens (spec_log.h)
  *   drafter/      step-N/ and LATEST (drafting_save.h)
  *   status.json   state, step, heartbeat        final/         Hugging Face directory
+ *   machine.json  on what it ran (machine_file.h)
  *   lock          held while a process runs */
 #ifndef TLT_RL_RUNDIR_H
 #define TLT_RL_RUNDIR_H

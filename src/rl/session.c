@@ -278,10 +278,21 @@ static tlt_idle idle_work(tlt_session *s) {
                     .toggle_s = toggle ? atof(toggle) : 0};
 }
 
+static bool counts_energy(const tlt_session *s) {
+  return !s->cluster || tlt_cluster_host_rank(s->cluster) == 0;
+}
+
 tlt_status tlt_session_allocate(tlt_session *s, const tlt_train_hooks *hooks, tlt_err *err) {
   tlt_status status = allocate(s, hooks, err);
-  if (status == TLT_OK) s->idle = idle_work(s);
-  return status;
+  if (status != TLT_OK) return status;
+  s->idle = idle_work(s);
+  if (counts_energy(s)) tlt_energy_open(&s->energy, getenv("TLT_POWERCAP")); /* for tests */
+  return TLT_OK;
+}
+
+void tlt_session_finish_account(tlt_session *s) {
+  tlt_account_finish(&s->account);
+  s->account.joules = counts_energy(s) ? tlt_energy_take(&s->energy) : 0;
 }
 
 void tlt_session_close(tlt_session *s) {

@@ -3,6 +3,7 @@
 #ifndef TLT_RL_SESSION_H
 #define TLT_RL_SESSION_H
 
+#include "base/energy.h"
 #include "model/model.h"
 #include "rl/crew.h"
 #include "rl/decode.h"
@@ -31,6 +32,8 @@ typedef struct tlt_session {
   tlt_drafting *drafting; /* NULL: no drafter is trained */
   tlt_idle idle;
   tlt_account account; /* of this worker, of the step at work */
+  tlt_energy energy;   /* opened by one worker of each host */
+  int cores;           /* threads of all workers together */
   int eval_max_tokens;
   /* what a checkpoint belongs to */
   char model_sha256[65], data_sha256[65], held_sha256[65], fingerprint[65];
@@ -47,6 +50,9 @@ tlt_status tlt_session_load(tlt_session *s, const char *numerics, int threads, t
 tlt_status tlt_session_allocate(tlt_session *s, const tlt_train_hooks *hooks, tlt_err *err);
 
 void tlt_session_close(tlt_session *s); /* zeroed is harmless, also after a failure above */
+
+/* The step at work is over for this worker: end its account, with what the step took. */
+void tlt_session_finish_account(tlt_session *s);
 
 /* ---- rollouts ----------------------------------------------------------------------------------
  */

@@ -9,6 +9,7 @@
 #include "rl/evaluate.h"
 #include "rl/follow.h"
 #include "rl/loop.h"
+#include "rl/machine_file.h"
 
 tlt_status tlt_resume_find(const char *name, tlt_resume *out, tlt_err *err) {
   if (!name || !*name) *out = TLT_RESUME_YES;
@@ -211,6 +212,13 @@ static tlt_status restore(job *j, const start_point *at, tlt_err *err) {
   return s;
 }
 
+static tlt_status count_cores(job *j, tlt_err *err) {
+  float threads = (float)tlt_pool_threads(j->session.model->pool);
+  tlt_status s = j->cluster ? tlt_cluster_sum_f32(j->cluster, &threads, 1, err) : TLT_OK;
+  j->session.cores = (int)threads;
+  return s;
+}
+
 static tlt_status open_all(job *j, const start_point *at, tlt_err *err) {
   tlt_status s = tlt_session_open(&j->session, &j->config, j->cluster, err);
   s = agree(j, s, err);
@@ -221,6 +229,7 @@ static tlt_status open_all(job *j, const start_point *at, tlt_err *err) {
   s = agree(j, s, err);
   if (s == TLT_OK) s = tlt_session_allocate(&j->session, &j->hooks, err);
   s = agree(j, s, err);
+  if (s == TLT_OK) s = count_cores(j, err);
   return s == TLT_OK && at->step >= 0 ? restore(j, at, err) : s;
 }
 
@@ -235,6 +244,7 @@ static tlt_status start(job *j, void **metrics, void **trace, tlt_err *err) {
     s = tlt_rundir_begin(&j->dir, text.data, text.n, last, err);
   }
   tlt_text_free(&text);
+  if (s == TLT_OK) s = tlt_machine_file_write(&j->dir, &j->session, j->options->program, last, err);
   if (s == TLT_OK && j->hooks.configured) j->hooks.configured(j->hooks.context, &j->config);
   const tlt_metrics_sink *m = j->hooks.metrics;
   const tlt_trace_sink *t = j->hooks.trace;

@@ -1,5 +1,7 @@
 #include "rl/worker_metrics.h"
 
+#include <math.h>
+
 /* Keys live as long as the program: metrics borrow them. */
 static const char *const sum_keys[TLT_WORK_STATES] = {
 #define SUM_KEY(id, name) "workers/" name,
@@ -34,4 +36,20 @@ void tlt_metrics_workers(tlt_metrics *m, const tlt_account *all, int n, double s
   for (int w = 0; n <= TLT_WORKER_KEYS_MAX && w < n; w++)
     for (int i = 0; i < TLT_WORK_STATES; i++)
       tlt_metrics_real(m, own_keys[w][i], all[w].seconds[i]);
+}
+
+void tlt_metrics_cost(tlt_metrics *m, const tlt_account *all, int n, const tlt_cost *c) {
+  double cpu = 0, joules = 0;
+  for (int w = 0; w < n; w++) {
+    cpu += all[w].cpu;
+    joules += all[w].joules; /* NaN of one host is that of all */
+  }
+  double core_hours = c->cores * (all[0].end - all[0].begin) / 3600;
+  tlt_metrics_real(m, "cost/cpu_seconds", cpu);
+  tlt_metrics_real(m, "cost/cpu_seconds_per_token", cpu / (double)c->tokens);
+  tlt_metrics_real(m, "cost/cpu_seconds_per_accepted_token",
+                   c->accepted ? cpu / (double)c->accepted : NAN);
+  tlt_metrics_real(m, "cost/joules", joules);
+  tlt_metrics_real(m, "cost/core_hours", core_hours);
+  if (c->core_hour > 0) tlt_metrics_real(m, "cost/price", core_hours * c->core_hour);
 }
