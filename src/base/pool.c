@@ -219,6 +219,8 @@ void tlt_pool_free(tlt_pool *pool) {
 
 int tlt_pool_threads(const tlt_pool *pool) { return pool->threads + pool->guests; }
 
+int tlt_pool_own_threads(const tlt_pool *pool) { return pool->threads; }
+
 int tlt_pool_active(const tlt_pool *pool) { return pool->threads + pool->active_guests; }
 
 /* ---- lending ---- */

@@ -27,6 +27,8 @@ void tlt_pool_free(tlt_pool *pool); /* NULL is harmless */
 
 /* Threads that a run may have at most, those on borrowed cores included: for sizes of scratch. */
 int tlt_pool_threads(const tlt_pool *pool);
+/* Of these, those on cores of its own. */
+int tlt_pool_own_threads(const tlt_pool *pool);
 /* Threads that the next run will have, if nothing changes until then: for cutting work into items.
  */
 int tlt_pool_active(const tlt_pool *pool);

@@ -213,7 +213,7 @@ static tlt_status restore(job *j, const start_point *at, tlt_err *err) {
 }
 
 static tlt_status count_cores(job *j, tlt_err *err) {
-  float threads = (float)tlt_pool_threads(j->session.model->pool);
+  float threads = (float)tlt_pool_own_threads(j->session.model->pool);
   tlt_status s = j->cluster ? tlt_cluster_sum_f32(j->cluster, &threads, 1, err) : TLT_OK;
   j->session.cores = (int)threads;
   return s;
