@@ -15,14 +15,13 @@ static size_t character_at(const char *s, size_t n, size_t at) {
 
 /* The text with its middle left out where it is too long. */
 static void add_bounded(tlt_text *to, const char *s, size_t n) {
-  if (n <= TLT_LOG_PROMPT_BYTES) {
-    tlt_text_add_n(to, s, n);
-    return;
+  size_t head = n, tail = n;
+  if (n > TLT_LOG_PROMPT_BYTES) {
+    head = character_at(s, n, TLT_LOG_PROMPT_BYTES / 2);
+    tail = character_at(s, n, n - TLT_LOG_PROMPT_BYTES / 2);
   }
-  size_t head = character_at(s, n, TLT_LOG_PROMPT_BYTES / 2);
-  size_t tail = character_at(s, n, n - TLT_LOG_PROMPT_BYTES / 2);
   tlt_text_add_n(to, s, head);
-  tlt_text_printf(to, "\n[... %zu bytes left out ...]\n", tail - head);
+  if (tail > head) tlt_text_printf(to, "\n[... %zu bytes left out ...]\n", tail - head);
   tlt_text_add_n(to, s + tail, n - tail);
 }
 
