@@ -260,6 +260,27 @@ def check_times(run):
         assert line["workers/decoding"] > 0 and line["workers/gradient"] + line["workers/update"] > 0
 
 
+def check_report(run, events):
+    """Seconds by state are the same in the trace, in metrics.jsonl and in the report, which has the trace's spans."""
+    code, out, err = run_tlt("report", run, "--json")
+    assert code == 0, err
+    page, lines = json.loads(out), read_jsonl(run / "metrics.jsonl")
+    phases = {row["name"]: row["seconds"] for row in page["phases"]["rows"]}
+    told = [e for e in events if e["name"] == "totals" and e["step"] > 0]  # a line of step 0 has no workers
+    for state in STATES:
+        of_trace = sum(e["args"][state] for e in told)
+        of_metrics = sum(line.get(f"workers/{state}", 0) for line in lines)
+        assert of_trace == pytest.approx(of_metrics, abs=1e-9), state
+        assert phases.get(state, 0) == pytest.approx(of_metrics, abs=1e-9), state
+    assert sum(phases.values()) == pytest.approx(sum(line.get("workers/seconds", 0) for line in lines), abs=1e-6)
+    for step, workers in page["timeline"]["data"].items():
+        for worker in workers:
+            spans = [e for e in events if e["cat"] == "work" and (e["step"], e["tid"]) == (int(step), worker["worker"])]
+            assert [e["name"] for e in spans] == [span[2] for span in worker["spans"]]
+            assert [e["args"].get("detail") for e in spans] == [span[3] for span in worker["spans"]]
+            assert [e["dur"] * 1e-6 for e in spans] == pytest.approx([b - a for a, b, *_ in worker["spans"]], abs=2e-5)
+
+
 def stages(events, step):
     return [e["name"] for e in events if e["cat"] == "stage" and e["step"] == step]
 
@@ -269,6 +290,7 @@ def test_a_run_accounts_for_its_time(train, workers):
     run = train("run", "--workers", workers)
     events = check(run)
     check_times(run)
+    check_report(run, events)
     assert totals(events) == [(s, w) for s in range(5) for w in range(workers)]
     assert stages(events, 0) == ["evaluation"] and stages(events, 2) == ["rollout", "update", "evaluation"]
     assert stages(events, 3) == ["saving", "rollout", "update"]
@@ -286,6 +308,7 @@ def test_a_resumed_run_goes_on_in_its_trace(train):
     run = train("run", "--resume", "--workers", 2)
     events = check(run)
     check_times(run)
+    check_report(run, events)
     assert [e for e in events if e["step"] <= 2 and e["cat"] != "name"] == [e for e in before if e["cat"] != "name"]
     assert totals(events) == [(s, 0) for s in range(3)] + [(s, w) for s in (3, 4) for w in range(2)]
 
