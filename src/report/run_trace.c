@@ -245,7 +245,8 @@ static void take_event(tlt_run_trace *t, const json_t *event, tlt_run_trace_sink
   int64_t tid = json_integer_value(json_object_get(event, "tid"));
   int64_t step = json_integer_value(json_object_get(event, "step"));
   if (!phase || !strcmp(phase, "M")) return;
-  if (tid == TLT_TRACE_STEPS && !strcmp(phase, "X")) t->begin = seconds_at(event, "ts");
+  const char *cat = json_string_value(json_object_get(event, "cat"));
+  if (cat && !strcmp(cat, "step") && !strcmp(phase, "X")) t->begin = seconds_at(event, "ts");
   if (tid < 0 || tid >= TLT_TRACE_WORKERS_MAX) return;
   if (t->open && t->account.worker != tid) flush(t, sink, context);
   if (!t->open) open_account(t, step, (int)tid);

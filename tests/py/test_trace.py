@@ -266,6 +266,7 @@ def check_report(run, events):
     assert code == 0, err
     page, lines = json.loads(out), read_jsonl(run / "metrics.jsonl")
     phases = {row["name"]: row["seconds"] for row in page["phases"]["rows"]}
+    begin = {e["step"]: e["ts"] for e in events if e["cat"] == "step" and e["ph"] == "X"}
     told = [e for e in events if e["name"] == "totals" and e["step"] > 0]  # a line of step 0 has no workers
     for state in STATES:
         of_trace = sum(e["args"][state] for e in told)
@@ -278,6 +279,8 @@ def check_report(run, events):
             spans = [e for e in events if e["cat"] == "work" and (e["step"], e["tid"]) == (int(step), worker["worker"])]
             assert [e["name"] for e in spans] == [span[2] for span in worker["spans"]]
             assert [e["args"].get("detail") for e in spans] == [span[3] for span in worker["spans"]]
+            assert [(e["ts"] - begin[int(step)]) * 1e-6 for e in spans] == pytest.approx(
+                [span[0] for span in worker["spans"]], abs=2e-5)
             assert [e["dur"] * 1e-6 for e in spans] == pytest.approx([b - a for a, b, *_ in worker["spans"]], abs=2e-5)
 
 
