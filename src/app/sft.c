@@ -78,11 +78,11 @@ static tlt_status put_metrics(run *r, double seconds, int64_t tokens, const tlt_
   if (eval) {
     tlt_metrics_real(&m, "eval/accuracy", r->eval_accuracy);
     tlt_metrics_real(&m, "eval/mean_length", eval->mean_length);
-    tlt_metrics_real(&m, "eval/cut_share", eval->cut_share);
-    tlt_metrics_real(&m, "eval/parsed_share", eval->parsed_share);
+    tlt_metrics_real(&m, "eval/clipped_ratio", eval->cut_share);
+    tlt_metrics_real(&m, "eval/parsed_ratio", eval->parsed_share);
   }
   tlt_metrics_real(&m, "time/step", seconds);
-  tlt_metrics_real(&m, "time/tokens_per_s", (double)tokens / seconds);
+  tlt_metrics_real(&m, "time/tokens_per_second", (double)tokens / seconds);
   return tlt_metrics_jsonl.put(r->metrics, &m, err);
 }
 
