@@ -12,6 +12,7 @@
 #include "cmd/progress.h"
 #include "cmd/version.h"
 #include "report/metrics.h"
+#include "report/report.h"
 #include "report/tee.h"
 #include "report/tensorboard.h"
 #include "report/trace.h"
@@ -88,6 +89,15 @@ static void print_phase(const char *name, double seconds, double total) {
   printf("  %-26s %7.1f s   %4.1f %%\n", name, seconds, total > 0 ? 100 * seconds / total : 0);
 }
 
+/* The run is done whether or not there is a page about it. */
+static void write_report(const char *run) {
+  tlt_err err = {0};
+  tlt_report_result report;
+  if (tlt_report_write(run, NULL, tlt_program_version(), &report, &err) == TLT_OK)
+    printf("report: %s\n", report.path);
+  else fprintf(stderr, "warning: no report: %s\n", err.text);
+}
+
 static void print_summary(const tlt_train_summary *s) {
   printf("\n%lld of %lld steps done (%lld now), %d worker%s, run directory %s\n",
          (long long)s->steps_done, (long long)s->steps_total, (long long)s->steps_here, s->workers,
@@ -116,6 +126,7 @@ static void print_summary(const tlt_train_summary *s) {
   printf("  %-26s %7.0f tokens/s\n  %-26s %7.0f tokens/s\n", "generation", s->rollout_rate,
          "update", s->update_rate);
   if (s->final[0]) printf("\nfinal model: %s\n", s->final);
+  write_report(s->run);
   printf("SHA-256 of the final weights: %s\n", s->weights_sha256);
 }
 
