@@ -9,7 +9,7 @@
 enum {
   TLT_PAYLOAD_COLUMNS = 5 << 20,  /* bytes of all columns: longer runs are thinned */
   TLT_PAYLOAD_TIMELINE = 7 << 19, /* bytes of all steps kept in the timeline */
-  TLT_PAYLOAD_TRACE = 16 << 20,   /* bytes of trace.json that are read for it */
+  TLT_PAYLOAD_TRACE = 32 << 20,   /* bytes of trace.json that are read for it */
   TLT_PAYLOAD_SAMPLES = 4,        /* answers each of the first, middle and last step */
   TLT_PAYLOAD_TEXT = 16 << 10     /* bytes of an answer that are shown */
 };

@@ -235,6 +235,11 @@ static int64_t id_at(const json_t *ids, size_t i) {
   return json_is_integer(id) ? json_integer_value(id) : -1;
 }
 
+static bool same_member(const json_t *a, const json_t *b, const char *key) {
+  const json_t *x = json_object_get(a, key), *y = json_object_get(b, key);
+  return (!x && !y) || json_equal(x, y);
+}
+
 /* Compares one answer; true when it differs. */
 static bool differ(const json_t *a, const json_t *b, tlt_answer_difference *out) {
   const json_t *x = json_object_get(a, "ids"), *y = json_object_get(b, "ids");
@@ -246,8 +251,7 @@ static bool differ(const json_t *a, const json_t *b, tlt_answer_difference *out)
     out->token = (int64_t)i;
     out->token_a = id_at(x, i);
     out->token_b = id_at(y, i);
-  } else if (json_equal(json_object_get(a, "text"), json_object_get(b, "text")) &&
-             json_equal(json_object_get(a, "tokens"), json_object_get(b, "tokens"))) {
+  } else if (same_member(a, b, "text") && same_member(a, b, "tokens")) {
     return false;
   }
   out->rollout = json_integer_value(json_object_get(a, "rollout"));
