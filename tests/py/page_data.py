@@ -5,7 +5,7 @@ import math
 import random
 import sys
 
-STATES = ["other", "decoding", "idle", "drafter", "gradient", "reward", "update", "saving", "waiting", "reference",
+STATES = ["other", "decoding", "idle", "drafter", "gradient", "reward", "update", "saving", "waiting", "lending", "reference",
           "eval"]
 ROWS = 1500
 EXTREMES = ["reward/mean", "completions/mean_length", "entropy", "time/step"]

@@ -1,20 +1,22 @@
 // The run goes on: events from the server bring steps, timelines and progress into the page.
 
-const REDRAW_MS = 500;      // at most so often
+const REDRAW_MS = 1000;     // at most so often
+const RELOAD_MS = 1000;     // the server no longer has what was missed: its page has
 const RETRY_MS = 3000;      // where the browser gave the stream up
 const TIMELINES_MAX = 50;   // kept in the page, the newest
 const PHASES = { load: "loading", rollout: "rollout", update: "update", eval: "evaluation", save: "saving", done: "done" };
 
-const live = { source: null, waiting: false, lost: 0, ended: false };
+const live = { source: null, after: data.after, waiting: false, lost: 0, ended: false };
 
 function startLive() {
-  if (!data.live || typeof EventSource === "undefined") return;
+  if (data.live !== true || typeof EventSource === "undefined") return;
   listen();
 }
 
 function listen() {
-  live.source = new EventSource("events");
+  live.source = new EventSource(live.after ? `events?after=${encodeURIComponent(live.after)}` : "events");
   const on = (name, f) => live.source.addEventListener(name, (event) => {
+    if (event.lastEventId) live.after = event.lastEventId;
     let value = null;
     try {
       value = JSON.parse(event.data);
@@ -27,6 +29,7 @@ function listen() {
   on("timeline", onTimeline);
   on("progress", onProgress);
   on("end", onEnd);
+  on("reload", () => setTimeout(() => location.reload(), RELOAD_MS));
   live.source.onopen = () => connected();
   live.source.onerror = () => disconnected();
 }
@@ -44,11 +47,7 @@ function disconnected() {
   if (live.source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
 }
 
-// A gap means that events were missed while disconnected: the server has the whole story.
 function onStep(line) {
-  const steps = stepsOf(data);
-  const last = steps[steps.length - 1];
-  if (exists(last) && line.step > last + 1 + rowSteps(data)) return location.reload();
   appendLine(line);
   if (data.run) data.run.step = line.step;
   redrawSoon();
@@ -85,7 +84,7 @@ function showProgress() {
   place.hidden = !p;
   if (!p) return;
   const parts = [PHASES[p.phase] || visible(p.phase || ""), exists(p.done) && p.total > 0 ? `${number(p.done)} of ${number(p.total)}` : "",
-    p.rate > 0 ? `${number(Math.round(p.rate))} tokens/s` : "", p.left >= 0 ? `${seconds(p.left)} left` : ""].filter(Boolean);
+    p.rate > 0 ? `${number(Math.round(p.rate))} tokens/s` : "", exists(p.left) && p.left >= 0 ? `${seconds(p.left)} left` : ""].filter(Boolean);
   let meter = place.querySelector("progress");
   if (!meter) {
     meter = make("progress", { "aria-label": "steps done", max: 1 });
@@ -95,10 +94,12 @@ function showProgress() {
   place.lastChild.textContent = `step ${number(p.step)} of ${number(p.steps)}: ${parts.join(", ")}`;
 }
 
+// A page that nobody sees draws when it is looked at again.
 function redrawSoon() {
   if (live.waiting) return;
   live.waiting = true;
-  setTimeout(redrawNow, REDRAW_MS);
+  if (document.hidden) document.addEventListener("visibilitychange", redrawNow, { once: true });
+  else setTimeout(redrawNow, REDRAW_MS);
 }
 
 function redrawNow() {

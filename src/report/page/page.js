@@ -71,7 +71,7 @@ function compareSections() {
 function redraw(partly = false) {
   if (partly) headline();
   changing.forEach((f) => f());
-  drawAll();
+  drawAll(partly);
   drawTimeline();
   reachScrollers();
   if (partly && explorer.filter) refreshExplorer();

@@ -33,11 +33,12 @@ function plot(spec) {
   return p;
 }
 
-function drawAll() {
-  plots.forEach(draw);
+function drawAll(keep) {
+  plots.forEach((p) => draw(p, keep));
 }
 
-function draw(p) {
+// keep: the chart that is there, with its marks and tooltip, takes the new data; colours and size are as before.
+function draw(p, keep = false) {
   const built = p.spec.build();
   const empty = !built || typeof built === "string";
   p.built = empty ? null : built;
@@ -45,10 +46,18 @@ function draw(p) {
   p.node.classList.toggle("empty", empty);
   p.node.hidden = empty && Boolean(p.spec.optional);
   p.note.textContent = empty ? built || "Not recorded in this run." : built.note || p.spec.note || "";
-  if (p.chart) p.chart.destroy();
-  p.chart = null;
+  if (p.chart && (empty || !keep)) {
+    p.chart.destroy();
+    p.chart = null;
+  }
   if (empty) return;
-  p.chart = new Chart(p.canvas, configOf(p));
+  const config = configOf(p);
+  if (p.chart) {
+    Object.assign(p.chart, { data: config.data, options: config.options });
+    p.chart.update("none");
+  } else {
+    p.chart = new Chart(p.canvas, config);
+  }
   p.canvas.setAttribute("aria-label", describe(p));
   fillLegend(p);
   fillTable(p);
@@ -160,7 +169,7 @@ function describe(p) {
 
 function fillLegend(p) {
   const shown = p.built.series.filter((s) => !s.quiet);
-  p.legend.hidden = shown.length < 2;
+  p.legend.hidden = shown.length < 2 && !several;
   p.legend.replaceChildren(...shown.map((s) => {
     const ink = s.ink || seriesColor(p.built.series.indexOf(s));
     const sign = s.values ? swatch(s.fill || ink) : stroke(ink, s.dash);

@@ -99,6 +99,7 @@ function stroke(ink, dash = []) {
 }
 
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
+let systemIsDark = systemDark.matches; // paper is light: while printing this is not asked
 let chosen = remembered();
 let printing = false;
 
@@ -111,10 +112,9 @@ function remembered() {
 }
 
 function applyTheme() {
-  dark = !printing && (chosen ? chosen === "dark" : systemDark.matches);
+  dark = !printing && (chosen ? chosen === "dark" : systemIsDark);
   document.documentElement.dataset.theme = dark ? "dark" : "light";
-  const button = byId("theme");
-  button.setAttribute("aria-pressed", String(dark));
+  byId("theme").textContent = dark ? "Light colours" : "Dark colours";
   const style = getComputedStyle(document.documentElement);
   Chart.defaults.color = style.getPropertyValue("--soft").trim();
   Chart.defaults.borderColor = style.getPropertyValue("--rule").trim();
@@ -131,7 +131,12 @@ function startTheme(redraw) {
     applyTheme();
     redraw();
   });
-  systemDark.addEventListener("change", () => { applyTheme(); redraw(); });
+  systemDark.addEventListener("change", () => {
+    if (printing) return;
+    systemIsDark = systemDark.matches;
+    applyTheme();
+    redraw();
+  });
   addEventListener("beforeprint", () => {
     printing = true;
     document.documentElement.classList.add("printing");

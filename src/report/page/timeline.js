@@ -4,9 +4,11 @@
 const AXIS_WIDTH = 84; // of the left axis of all three charts, so that their times line up
 const LINES_MAX = 8;   // workers with a curve of their own
 
-const timeline = { step: null, from: 0, to: 1, chosen: null, charts: [], follow: false };
-const timelineOf = (step) => list(((data.timeline || {}).data || {})[step]).filter((w) => w && Array.isArray(w.spans));
-const keptSteps = () => list((data.timeline || {}).steps).filter((s) => timelineOf(s).length);
+const timeline = { step: null, from: 0, to: 1, chosen: null, charts: [], follow: data.live === true };
+const kept = (step) => list(((data.timeline || {}).data || {})[step]).filter((w) => w && Array.isArray(w.spans));
+const keptSteps = () => list((data.timeline || {}).steps).filter((s) => kept(s).length);
+const isSpan = (s) => Array.isArray(s) && exists(s[0]) && exists(s[1]) && typeof s[2] === "string";
+const timelineOf = (step) => kept(step).map((w) => ({ ...w, spans: w.spans.filter(isSpan), points: list(w.points).filter(Array.isArray) }));
 
 function timelineSection() {
   if (!keptSteps().length && !data.live) return make("p", { class: "note" }, "No step's timeline was kept (trace.json).");
@@ -54,7 +56,7 @@ function fillStepList() {
 function chooseStep(step) {
   timeline.step = step;
   timeline.chosen = null;
-  timeline.follow = Boolean(data.live) && step === keptSteps().at(-1);
+  timeline.follow = data.live === true && step === keptSteps().at(-1);
   fillStepList();
   drawTimeline(true);
 }
@@ -173,7 +175,8 @@ function curveOf(w, column, between) {
     const inside = points.filter((p) => p[0] >= before && p[0] < end);
     before = end;
     if (!inside.length) continue;
-    out.push({ x: begin, y: between }, ...inside.map((p) => ({ x: Math.max(begin, p[0]), y: p[column] })), { x: end, y: between });
+    const values = inside.map((p) => ({ x: Math.max(begin, p[0]), y: p[column] }));
+    out.push({ x: begin, y: between }, { x: begin, y: values[0].y }, ...values, { x: end, y: values[values.length - 1].y }, { x: end, y: between });
   }
   return out;
 }
