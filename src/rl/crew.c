@@ -32,52 +32,80 @@ tlt_status tlt_crew_tell(tlt_crew *c, tlt_tag tag, const void *data, size_t n, t
 /* ---- messages from workers --------------------------------------------------------------------
  */
 
-static tlt_status failed(int from, const tlt_mail *m, tlt_err *err) {
+tlt_status tlt_crew_read(const tlt_mail *m, void *to, size_t n, tlt_err *err) {
+  if (m->bytes != n)
+    return tlt_fail(err, TLT_EINTERNAL, "message %d: got %zu bytes, expected %zu", m->tag, m->bytes,
+                    n);
+  if (n) memcpy(to, m->data, n);
+  return TLT_OK;
+}
+
+/* Whatever it says, it is a failure. */
+static tlt_status failed(const tlt_mail *m, tlt_err *err) {
   tlt_msg_failed f = {.status = TLT_EWORKER};
   if (m->bytes == sizeof f) memcpy(&f, m->data, sizeof f);
   f.text[sizeof f.text - 1] = 0;
-  return tlt_fail(err, (tlt_status)f.status, "worker %d: %.900s", from, f.text);
+  bool known = f.status > TLT_OK && f.status <= TLT_ESTOPPED;
+  return tlt_fail(err, known ? (tlt_status)f.status : TLT_EWORKER, "%.900s", f.text);
 }
 
-static tlt_status take_result(tlt_crew *c, int from, const tlt_mail *m, tlt_err *err) {
-  tlt_crew_worker *w = &c->worker[from];
+static tlt_status take_group(tlt_crew *c, const tlt_mail *m, tlt_err *err) {
+  if (!c->group) return tlt_fail(err, TLT_EINTERNAL, "got a group outside a rollout");
+  return c->group(c->context, m->from, m->data, m->bytes, err);
+}
+
+static tlt_status take_result(tlt_crew *c, const tlt_mail *m, tlt_err *err) {
+  tlt_crew_worker *w = &c->worker[m->from];
   int task = w->task;
   w->task = -1;
   w->free = true;
-  if (task < 0 || !c->update)
-    return tlt_fail(err, TLT_EINTERNAL, "worker %d: got a result of no task", from);
+  if (task < 0 || !c->update) return tlt_fail(err, TLT_EINTERNAL, "got a result of no task");
   return tlt_update_receive(c->update, task, m->data, m->bytes, err);
 }
 
-static tlt_status take_report(tlt_crew *c, int from, const tlt_mail *m, tlt_err *err) {
-  tlt_msg_report *r = &c->worker[from].report;
-  if (m->bytes < sizeof *r)
-    return tlt_fail(err, TLT_EDATA, "worker %d: got a report of %zu bytes", from, m->bytes);
+static tlt_status take_report(tlt_crew *c, const tlt_mail *m, tlt_err *err) {
+  tlt_msg_report *r = &c->worker[m->from].report;
+  tlt_account *a = &c->account[m->from];
+  if (m->bytes < sizeof *r) return tlt_fail(err, TLT_EINTERNAL, "report: got %zu bytes", m->bytes);
   memcpy(r, m->data, sizeof *r);
-  c->worker[from].ended = true;
   const unsigned char *account = (const unsigned char *)m->data + sizeof *r;
-  return tlt_account_unpack(&c->account[from], account, m->bytes - sizeof *r, err);
+  tlt_status s = tlt_account_unpack(a, account, m->bytes - sizeof *r, err);
+  if (s == TLT_OK && a->worker != m->from)
+    s = tlt_fail(err, TLT_EINTERNAL, "account: got that of worker %d", a->worker);
+  c->worker[m->from].ended = s == TLT_OK;
+  return s;
 }
 
-static tlt_status take(tlt_crew *c, const tlt_mail *m, tlt_err *err) {
+static tlt_status take_ended(tlt_crew *c, const tlt_mail *m, tlt_err *err) {
+  tlt_crew_worker *w = &c->worker[m->from];
+  tlt_status s = tlt_crew_read(m, &w->sums, sizeof w->sums, err);
+  w->ended = s == TLT_OK;
+  w->free = w->task < 0;
+  return s;
+}
+
+static tlt_status take_by_tag(tlt_crew *c, const tlt_mail *m, tlt_err *err) {
   tlt_crew_worker *w = &c->worker[m->from];
   switch ((tlt_tag)m->tag) {
     case TLT_TAG_WANT: w->wants = true; return TLT_OK;
     case TLT_TAG_FREE: w->free = w->task < 0; return TLT_OK;
-    case TLT_TAG_GROUP: return c->group(c->context, m->from, m->data, m->bytes, err);
-    case TLT_TAG_RESULT: return take_result(c, m->from, m, err);
-    case TLT_TAG_PROGRESS:
-      if (m->bytes == sizeof w->sums.done) memcpy(&w->sums.done, m->data, m->bytes);
-      return TLT_OK;
-    case TLT_TAG_ENDED:
-      if (m->bytes == sizeof w->sums) memcpy(&w->sums, m->data, m->bytes);
-      w->ended = true;
-      w->free = w->task < 0;
-      return TLT_OK;
-    case TLT_TAG_ACCOUNT: return take_report(c, m->from, m, err);
-    case TLT_TAG_FAILED: return failed(m->from, m, err);
-    default: return tlt_fail(err, TLT_EINTERNAL, "worker %d: got message %d", m->from, m->tag);
+    case TLT_TAG_GROUP: return take_group(c, m, err);
+    case TLT_TAG_RESULT: return take_result(c, m, err);
+    case TLT_TAG_PROGRESS: return tlt_crew_read(m, &w->sums.done, sizeof w->sums.done, err);
+    case TLT_TAG_ENDED: return take_ended(c, m, err);
+    case TLT_TAG_ACCOUNT: return take_report(c, m, err);
+    case TLT_TAG_FAILED: return failed(m, err);
+    default: return tlt_fail(err, TLT_EINTERNAL, "got message %d", m->tag);
   }
+}
+
+static tlt_status take(tlt_crew *c, const tlt_mail *m, tlt_err *err) {
+  if (m->from < 1 || m->from >= c->size)
+    return tlt_fail(err, TLT_EINTERNAL, "got a message of worker %d, expected one of 1 .. %d",
+                    m->from, c->size - 1);
+  tlt_status s = take_by_tag(c, m, err);
+  if (s != TLT_OK) tlt_fail_prefix(err, "worker %d", m->from);
+  return s;
 }
 
 static tlt_status give_task(tlt_crew *c, int to, tlt_err *err) {

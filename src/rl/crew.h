@@ -111,8 +111,12 @@ void tlt_crew_close(tlt_crew *c); /* zeroed is harmless */
 /* The same message to every other worker. */
 tlt_status tlt_crew_tell(tlt_crew *c, tlt_tag tag, const void *data, size_t n, tlt_err *err);
 
+/* The body of a message that has n bytes. TLT_EINTERNAL where it has not. */
+tlt_status tlt_crew_read(const tlt_mail *m, void *to, size_t n, tlt_err *err);
+
 /* Take all messages that are here; hand waiting tasks to free workers. Never blocks. A worker's
- * failure is returned with its number before the text. */
+ * failure, and a message that makes no sense (TLT_EINTERNAL, TLT_EDATA), is returned with its
+ * number before the text. */
 tlt_status tlt_crew_serve(tlt_crew *c, tlt_err *err);
 
 /* Sleep until a message is here, at most `seconds`. */

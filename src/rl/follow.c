@@ -48,8 +48,10 @@ static tlt_status group_complete(void *context, tlt_group *g, tlt_err *err) {
 }
 
 static tlt_status begin_rollout(follower *f, const tlt_mail *m, tlt_err *err) {
-  tlt_msg_rollout what = {0};
-  if (m->bytes == sizeof what) memcpy(&what, m->data, sizeof what);
+  tlt_msg_rollout what;
+  if (f->rolling) return tlt_fail(err, TLT_EINTERNAL, "got a rollout inside a rollout");
+  tlt_status s = tlt_crew_read(m, &what, sizeof what, err);
+  if (s != TLT_OK) return s;
   f->rolling = true;
   f->evaluation = what.evaluation;
   f->wanted = f->freed = false;
@@ -61,6 +63,7 @@ static tlt_status begin_rollout(follower *f, const tlt_mail *m, tlt_err *err) {
 }
 
 static tlt_status end_rollout(follower *f, tlt_err *err) {
+  if (!f->rolling) return tlt_fail(err, TLT_EINTERNAL, "got the end of no rollout");
   tlt_msg_ended sums = {.done = {f->decode.answers, f->decode.tokens, f->decode.prompt_tokens},
                         .reward = tlt_reward_totals(f->session->reward)};
   if (f->session->spec) tlt_spec_stats_get(f->session->spec, &sums.spec);
@@ -73,14 +76,16 @@ static tlt_status end_rollout(follower *f, tlt_err *err) {
 
 static tlt_status take_hand(follower *f, const tlt_mail *m, tlt_err *err) {
   uint32_t rollout;
-  if (!f->rolling || m->bytes != sizeof rollout)
-    return tlt_fail(err, TLT_EINTERNAL, "got a group outside a rollout");
-  memcpy(&rollout, m->data, sizeof rollout);
+  if (!f->rolling) return tlt_fail(err, TLT_EINTERNAL, "got a group outside a rollout");
+  tlt_status s = tlt_crew_read(m, &rollout, sizeof rollout, err);
+  if (s != TLT_OK) return s;
   f->wanted = f->freed = false;
   return tlt_decode_take(&f->decode, rollout, err);
 }
 
 static tlt_status take_task(follower *f, const tlt_mail *m, tlt_err *err) {
+  if (f->task) return tlt_fail(err, TLT_EINTERNAL, "got a second gradient task");
+  if (m->bytes == 0) return tlt_fail(err, TLT_EINTERNAL, "got an empty gradient task");
   f->freed = false;
   f->task = tlt_malloc(m->bytes);
   f->n_task = m->bytes;
@@ -114,13 +119,11 @@ static tlt_status take(follower *f, const tlt_mail *m, tlt_err *err) {
     case TLT_TAG_CANCEL: return end_rollout(f, err);
     case TLT_TAG_REPORT: return report(f, err);
     case TLT_TAG_STEP:
-      if (m->bytes == sizeof f->step) memcpy(&f->step, m->data, sizeof f->step);
-      f->command = TLT_TAG_STEP;
-      return TLT_OK;
+      f->command = (tlt_tag)m->tag;
+      return tlt_crew_read(m, &f->step, sizeof f->step, err);
     case TLT_TAG_PUBLISH:
-      if (m->bytes == sizeof f->publish) memcpy(&f->publish, m->data, sizeof f->publish);
-      f->command = TLT_TAG_PUBLISH;
-      return TLT_OK;
+      f->command = (tlt_tag)m->tag;
+      return tlt_crew_read(m, &f->publish, sizeof f->publish, err);
     case TLT_TAG_STOP: f->command = (tlt_tag)m->tag; return TLT_OK;
     default: return tlt_fail(err, TLT_EINTERNAL, "got message %d", m->tag);
   }

@@ -111,8 +111,7 @@ static tlt_status other_complete(void *context, int from, const void *bytes, siz
   if (n >= sizeof rollout) memcpy(&rollout, bytes, sizeof rollout);
   int i = (int)(rollout - p->job->decode.first);
   if (i < 0 || i >= p->groups->n || p->groups->group[i].answer)
-    return tlt_fail(err, TLT_EINTERNAL, "worker %d: got group %u, which was not handed out", from,
-                    rollout);
+    return tlt_fail(err, TLT_EINTERNAL, "got group %u, which was not handed out", rollout);
   tlt_status s = tlt_group_unpack(bytes, n, &p->groups->group[i], p->groups->samples, err);
   if (s == TLT_OK) keep_complete(p, from, i);
   return s;
@@ -260,6 +259,7 @@ static tlt_status end(phase *p, tlt_status s) {
   if (s == TLT_OK) s = tlt_crew_end(p->crew, TLT_TAG_END, p->err);
   else if (s == TLT_ESTOPPED) tlt_crew_end(p->crew, TLT_TAG_CANCEL, NULL);
   tlt_account_enter(account(p), before);
+  p->crew->group = NULL; /* it would come too late */
   tlt_msg_progress others = tlt_crew_progress(p->crew);
   p->stats->tokens = p->decode.tokens + others.tokens;
   p->stats->prompt_tokens = p->decode.prompt_tokens + others.prompt_tokens;

@@ -189,6 +189,9 @@ tlt_status tlt_update_serve(tlt_gradient *here, const tlt_update_source *from, c
   float *reference = head.reference_bytes ? tlt_malloc(head.reference_bytes) : NULL;
   if (s == TLT_OK && (!measured || (head.reference_bytes && !reference)))
     s = tlt_fail_nomem(err, "gradient task", head.reference_bytes);
+  if (s == TLT_OK && reference &&
+      reference_bytes(&g, here->samples, reference) != head.reference_bytes)
+    s = tlt_fail(err, TLT_EINTERNAL, "gradient task: got %zu bytes", n);
   if (s == TLT_OK && reference) memcpy(reference, at, head.reference_bytes);
   double start = tlt_now();
   if (s == TLT_OK) s = reference_of(here, &g, &reference, err);
@@ -209,9 +212,12 @@ tlt_status tlt_update_receive(tlt_update *u, int i, const void *bytes, size_t n,
   if (n < sizeof head + n_measured)
     return tlt_fail(err, TLT_EINTERNAL, "gradient result: got %zu bytes", n);
   memcpy(&head, at, sizeof head);
-  if (head.reference_bytes != n - sizeof head - n_measured)
-    return tlt_fail(err, TLT_EINTERNAL, "gradient result: got %zu bytes", n);
   tlt_update_task *t = &u->task[i];
+  const tlt_group *g = &u->groups->group[i];
+  size_t n_reference = (size_t)tlt_group_tokens(g, u->groups->samples) * sizeof *t->reference;
+  if (head.reference_bytes != n - sizeof head - n_measured ||
+      (head.reference_bytes && head.reference_bytes != n_reference))
+    return tlt_fail(err, TLT_EINTERNAL, "gradient result: got %zu bytes", n);
   memcpy(t->measured, at + sizeof head, n_measured);
   u->reference_seconds += head.reference_seconds;
   if (head.reference_bytes && !t->reference) {
