@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/proc.h"
+#include "base/terminal.h"
 #include "cluster/launch_filter.h"
 #include "cluster/launch_scratch.h"
 
@@ -74,7 +75,8 @@ enum { N_PLACES = sizeof places / sizeof *places };
 
 /* mpirun with its options, the program and its arguments; the caller frees the array only. */
 static const char **command_line(const tlt_launch_options *o, const char *mpirun,
-                                 const char *program, const char *scratch, char number[16]) {
+                                 const char *program, const char *scratch, const char *terminal,
+                                 char number[16]) {
   size_t n = 0, n_args = 0;
   while (o->argv[n_args]) n_args++;
   const char **line = tlt_calloc(MPIRUN_ARGS_MAX + n_args + 1, sizeof *line);
@@ -97,9 +99,9 @@ static const char **command_line(const tlt_launch_options *o, const char *mpirun
     line[n++] = places[i];
     line[n++] = scratch;
   }
-  if (isatty(STDERR_FILENO)) {
+  if (*terminal) {
     line[n++] = "-x";
-    line[n++] = "TLT_TERMINAL=1";
+    line[n++] = terminal;
   }
   line[n++] = program;
   for (size_t i = 1; i < n_args; i++) line[n++] = o->argv[i];
@@ -108,13 +110,15 @@ static const char **command_line(const tlt_launch_options *o, const char *mpirun
 
 static tlt_status start(const tlt_launch_options *o, const char *scratch, tlt_proc *p,
                         tlt_err *err) {
-  char mpirun[TLT_PROC_PATH_MAX], self[TLT_PROC_PATH_MAX], number[16];
+  char mpirun[TLT_PROC_PATH_MAX], self[TLT_PROC_PATH_MAX], number[16], terminal[300] = "";
   tlt_status s = find_mpirun(mpirun, err);
   if (s != TLT_OK) return s;
   ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
   if (n < 0) return tlt_fail(err, TLT_EIO, "/proc/self/exe: %s", strerror(errno));
   self[n] = 0;
-  const char **line = command_line(o, mpirun, o->program ? o->program : self, scratch, number);
+  tlt_terminal_pass_on(terminal, sizeof terminal);
+  const char **line =
+      command_line(o, mpirun, o->program ? o->program : self, scratch, terminal, number);
   if (!line) return tlt_fail_nomem(err, "mpirun's command line", MPIRUN_ARGS_MAX);
   s = tlt_proc_start(&(tlt_proc_options){.argv = line}, p, err);
   tlt_free(line);

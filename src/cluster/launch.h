@@ -15,8 +15,8 @@ typedef struct tlt_launch_options {
 } tlt_launch_options;
 
 /* Run the workers until they have ended; call it before other threads exist and before any child is
- * started. Workers see TLT_TERMINAL=1 in their environment when the launcher's stderr is a
- * terminal, and an empty standard input.
+ * started. Workers know the launcher's terminal (base/terminal.h), and have an empty standard
+ * input.
  *
  * SIGINT, SIGTERM and SIGUSR1 become SIGUSR1 for every worker, which is to finish its step, save
  * and end with 75; a second one ends all workers within 3 seconds, a third at once. SIGUSR2 is

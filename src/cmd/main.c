@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/pool.h"
 #include "cmd/commands.h"
+#include "cmd/progress.h"
 #include "cmd/version.h"
 
 static const tlt_command *const commands[] = {
@@ -30,6 +31,7 @@ static void print_usage(FILE *to) {
 static void print_log(void *context, tlt_log_level level, const char *text) {
   (void)context;
   if (level == TLT_LOG_DEBUG) return;
+  tlt_progress_clear();
   fprintf(stderr, "%s%s\n", level == TLT_LOG_WARN ? "warning: " : "", text);
 }
 

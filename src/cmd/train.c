@@ -11,6 +11,7 @@
 #include "cmd/commands.h"
 #include "cmd/progress.h"
 #include "cmd/version.h"
+#include "cmd/view.h"
 #include "report/metrics.h"
 #include "report/report.h"
 #include "report/tee.h"
@@ -23,23 +24,11 @@ enum { TLT_ARGS_MAX = 256 }; /* arguments passed on to workers */
 
 static const char *const phase_names[] = {"load", "rollout", "update", "eval", "save", "done"};
 
-static void show_step(const tlt_train_progress *p) {
-  tlt_progress_clear();
-  char left[32], loss[32] = "no gradient", eval[48] = "";
-  if (p->has_loss) snprintf(loss, sizeof loss, "loss %+.4f", p->loss);
-  if (p->eval_accuracy >= 0)
-    snprintf(eval, sizeof eval, "  held-back %.1f %%", 100 * p->eval_accuracy);
-  fprintf(
-      stderr,
-      "step %3lld/%lld  reward %.3f  length %.0f  cut %.1f %%  %s  grad %.3f  %.1f s%s  %s left\n",
-      (long long)p->step, (long long)p->steps, p->reward_mean, p->mean_length,
-      100 * p->clipped_ratio, loss, p->grad_norm, p->seconds, eval,
-      p->left >= 0 ? tlt_progress_time(p->left, left) : "?");
-}
-
 /* Where the measurements of the run go. */
 typedef struct observers {
   tlt_tee tee;
+  tlt_view view;
+  tlt_metrics_sink view_metrics;
   const tlt_http_address *where; /* of the live page; NULL: none */
   tlt_watch *watch;
   tlt_metrics_sink watch_metrics;
@@ -59,16 +48,9 @@ static void tell_watch(tlt_watch *watch, const tlt_train_progress *p) {
 
 static void show_progress(void *context, const tlt_train_progress *p) {
   const observers *to = context;
-  char left[32];
   tell_watch(to->watch, p);
-  if (p->phase == TLT_PHASE_STEP_DONE) {
-    show_step(p);
-    return;
-  }
-  tlt_progress_show("step %lld/%lld  %s %lld/%lld  %.0f tokens/s  %s left", (long long)p->step,
-                    (long long)p->steps, phase_names[p->phase], (long long)p->done,
-                    (long long)p->total, p->rate,
-                    p->left >= 0 ? tlt_progress_time(p->left, left) : "?");
+  if (p->phase == TLT_PHASE_STEP_DONE) tlt_view_step(&to->view, p);
+  else tlt_view_show(&to->view, p, tlt_stop_flags.stop != 0);
 }
 
 static void show_memory(void *context, const tlt_train_memory *m) {
@@ -136,6 +118,8 @@ static void observe(observers *to) {
       &(tlt_tee_part){.name = "metrics.jsonl", .needed = true, .metrics = &tlt_metrics_jsonl});
   tlt_tee_add(&to->tee,
               &(tlt_tee_part){.name = "trace.json", .needed = true, .trace = &tlt_trace_json});
+  to->view_metrics = tlt_view_metrics(&to->view);
+  tlt_tee_add(&to->tee, &(tlt_tee_part){.name = "view", .metrics = &to->view_metrics});
 }
 
 static tlt_status serve(void *context, tlt_err *err) {
