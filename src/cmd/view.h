@@ -1,7 +1,7 @@
 /* What a person sees of `tlt train` while it goes on: a plain line for every step, and on a
  * terminal below these a view of the step at work that is rewritten in place:
  *
- *   step 12/40  ━━━━━━━━━━━━────────────────────────────  12:34 left
+ *   step 12/40  ━━━━━━──────────────  12:34 left
  *   rollout 96/128 answers  ━━━━━━━━━━━━━━━─────  35900 tokens/s
  *   reward 0.412 ▁▂▂▃▅▆▇  length 134  accept 2.31  idle 8 %  held-back 48.4 % (step 10)
  *
