@@ -106,7 +106,7 @@ static tlt_status report(follower *f, tlt_err *err) {
   tlt_account_pack(a, bytes + sizeof r);
   tlt_status s = send(f, TLT_TAG_ACCOUNT, bytes, n, err);
   tlt_free(bytes);
-  tlt_account_begin(a, a->step + 1, a->worker, TLT_WORK_WAITING);
+  tlt_session_begin_account(f->session, a->step + 1, a->worker, TLT_WORK_WAITING);
   return s;
 }
 
@@ -282,8 +282,8 @@ static void fail(follower *f, tlt_status s) {
 tlt_status tlt_follow(tlt_session *session, int64_t step, tlt_err *err) {
   follower f = {
       .session = session, .cluster = session->cluster, .command = TLT_TAG_HAND, .err = err};
-  tlt_account_begin(&session->account, step + 1, tlt_cluster_rank(session->cluster),
-                    TLT_WORK_WAITING);
+  tlt_session_begin_account(session, step + 1, tlt_cluster_rank(session->cluster),
+                            TLT_WORK_WAITING);
   tlt_status s =
       tlt_gradient_open(&f.gradient, session->config, session->trainer, session->reference, err);
   if (s == TLT_OK) s = run(&f);

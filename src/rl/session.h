@@ -34,6 +34,8 @@ typedef struct tlt_session {
   tlt_account account; /* of this worker, of the step at work */
   tlt_energy energy;   /* opened by one worker of each host */
   int cores;           /* threads of all workers together */
+  const char *observe; /* TLT_OBSERVE in the environment, for bench/observe.py: even, odd or NULL */
+  bool unobserved;     /* the step at work leaves no account and no record */
   int eval_max_tokens;
   /* what a checkpoint belongs to */
   char model_sha256[65], data_sha256[65], held_sha256[65], fingerprint[65];
@@ -51,7 +53,9 @@ tlt_status tlt_session_allocate(tlt_session *s, const tlt_train_hooks *hooks, tl
 
 void tlt_session_close(tlt_session *s); /* zeroed is harmless, also after a failure above */
 
-/* The step at work is over for this worker: end its account, with what the step took. */
+/* Account of a step, from its beginning (the first state) to its end, with what the step took. Where
+ * TLT_OBSERVE says even or odd, the account of any other step stays empty. */
+void tlt_session_begin_account(tlt_session *s, int64_t step, int worker, tlt_work state);
 void tlt_session_finish_account(tlt_session *s);
 
 /* ---- rollouts ----------------------------------------------------------------------------------
