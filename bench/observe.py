@@ -5,8 +5,10 @@
 Runs CONFIG with two workers twice per round from the same seed: one observes its even steps only, the
 other its odd ones (TLT_OBSERVE), so that every step is there observed and unobserved with the same work
 to the bit, and a machine that slows down between the two runs counts for both sides alike. A client reads
-all events of --watch meanwhile. Prints the ratio of the two times of a step, with a 95 % interval over
-steps. Runs are stopped after S seconds."""
+all events of --watch meanwhile. Prints the ratio of the two times of a step: the Hodges-Lehmann estimate
+over all pairs of steps in OUT/pairs.txt, to which every call adds its own, with the 95 % interval of
+Wilcoxon's signed-rank test; few steps that something else on the machine slowed down matter little to
+these. Runs are stopped after S seconds."""
 import argparse
 import math
 import os
@@ -60,6 +62,14 @@ def pairs(a, b):
             yield on[step][1], off[step][1]
 
 
+def estimate(logs):
+    """Median of the means of all pairs of values, and its 95 % interval."""
+    n = len(logs)
+    walsh = sorted((a + b) / 2 for i, a in enumerate(logs) for b in logs[i:])
+    outer = max(0, round(n * (n + 1) / 4 - 1.96 * math.sqrt(n * (n + 1) * (2 * n + 1) / 24)))
+    return statistics.median(walsh), walsh[outer], walsh[-1 - outer]
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("out", type=pathlib.Path)
@@ -87,10 +97,10 @@ def main():
     if len(times) < 3:
         sys.exit(f"{len(times)} pairs of steps: too few; longer runs or shorter steps")
     logs = [math.log(on / off) for on, off in times]
-    mean, error = statistics.mean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
+    ratio, low, high = (math.exp(x) for x in estimate(logs))
     print(f"{len(times)} pairs of steps of {statistics.median(off for _, off in times):.3f} s; a watcher got "
-          f"{watched / 1e6:.2f} MB\nobserved / unobserved: {math.exp(mean):.4f} "
-          f"(95 %: {math.exp(mean - 1.96 * error):.4f} to {math.exp(mean + 1.96 * error):.4f})")
+          f"{watched / 1e6:.2f} MB\nobserved / unobserved: {ratio:.4f} "
+          f"(95 %: {low:.4f} to {high:.4f})")
 
 
 if __name__ == "__main__":
