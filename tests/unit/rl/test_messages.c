@@ -178,6 +178,9 @@ int tlt_session_groups_most(const tlt_session *s, bool evaluation) {
 void tlt_session_after_rollout(tlt_session *s) {
   (void)s;
 }
+void tlt_session_begin_account(tlt_session *s, int64_t step, int worker, tlt_work state) {
+  tlt_account_begin(&s->account, step, worker, state);
+}
 void tlt_session_finish_account(tlt_session *s) {
   tlt_account_finish(&s->account);
 }
