@@ -97,16 +97,21 @@ tlt_status tlt_args_parse(const tlt_command *command, const tlt_arg *table, size
   opterr = 0;
   optind = 1;
   for (;;) {
-    int at = optind, c = getopt_long(argc, argv, ":", options, NULL);
+    int c = getopt_long(argc, argv, ":", options, NULL);
     if (c == -1) break;
     if (c == HELP_OPTION) {
       print_help(command, table, count);
       *help = true;
       return TLT_OK;
     }
-    if (c == ':') return tlt_fail(err, TLT_EUSAGE, "%s: a value is missing", argv[at]);
+    /* getopt has moved positional arguments behind: the option is what it looked at last. A single
+     * letter is above all indices of the table, which is what a flag with a value gives. */
+    if (c == ':') return tlt_fail(err, TLT_EUSAGE, "%s: a value is missing", argv[optind - 1]);
+    if (c == '?' && optopt >= MAX_OPTIONS && optopt < HELP_OPTION)
+      return tlt_fail(err, TLT_EUSAGE, "-%c: unknown option; see 'tlt %s --help'", optopt,
+                      command->name);
     if (c == '?')
-      return tlt_fail(err, TLT_EUSAGE, "%s: unknown option; see 'tlt %s --help'", argv[at],
+      return tlt_fail(err, TLT_EUSAGE, "%s: unknown option; see 'tlt %s --help'", argv[optind - 1],
                       command->name);
     tlt_status s = store(&table[c], optarg, err);
     if (s != TLT_OK) return s;

@@ -102,18 +102,18 @@ static tlt_status add_answer(tlt_run_answers *list, const json_t *o, int64_t ste
   return tlt_fail_nomem(err, "answers", json_string_length(json_object_get(o, "text")));
 }
 
-static tlt_status count_answers(const char *run, int64_t step, int64_t *n, tlt_err *err) {
-  tlt_notices unheard = {0}; /* the second pass tells */
+/* This pass sees every line, so it tells of all; the second one's notices are the same. */
+static tlt_status count_answers(const char *run, int64_t step, int64_t *n, tlt_notices *notices,
+                                tlt_err *err) {
   tlt_run_lines *lines = NULL;
   json_t *object;
   *n = 0;
-  tlt_status s = open_step(run, step, &unheard, &lines, err);
+  tlt_status s = open_step(run, step, notices, &lines, err);
   while (s == TLT_OK && (s = tlt_run_lines_next(lines, &object, err)) == TLT_OK && object) {
     *n += 1;
     json_decref(object);
   }
   tlt_run_lines_close(lines);
-  tlt_notices_free(&unheard);
   return s;
 }
 
@@ -122,7 +122,7 @@ tlt_status tlt_run_answers_add(tlt_run_answers *a, const char *run, int64_t step
   tlt_run_lines *lines = NULL;
   json_t *object;
   int64_t total = 0, taken = 0, at = 0;
-  tlt_status s = count_answers(run, step, &total, err);
+  tlt_status s = count_answers(run, step, &total, notices, err);
   if (s == TLT_OK) s = open_step(run, step, notices, &lines, err);
   int64_t wanted = total < most ? total : most;
   for (; s == TLT_OK && taken < wanted; at++) {

@@ -65,6 +65,7 @@ static tlt_status scan_line(tlt_run_trace *t, scan *s, const char *text, size_t 
     return TLT_OK;
   }
   if (!head_of(text, n, &step, cat)) {
+    if (tlt_lines_torn(t->lines)) return TLT_OK; /* told as the end that is missing */
     if (s->foreign++ == 0) s->first_foreign = tlt_lines_number(t->lines);
     return TLT_OK;
   }

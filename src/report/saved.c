@@ -75,6 +75,7 @@ static void close_step(tlt_saved *s) {
 }
 
 void tlt_saved_add(tlt_saved *s, const tlt_account *a) {
+  if (a->step == 0) return; /* the evaluation before training: metrics.jsonl has no states of it */
   if (a->step != s->step) close_step(s);
   s->step = a->step;
   for (int i = 0; i < a->n_spans; i++) {
