@@ -52,7 +52,7 @@ check-arrows:
 	@tools/check-arrows
 
 format:
-	@git ls-files '*.c' '*.h' | xargs clang-format -i
+	@git ls-files '*.c' '*.h' '*.js' | xargs clang-format -i
 
 clean:
 	rm -rf build build-*

@@ -85,7 +85,8 @@ def worker_keys(workers, rollout, update, evaluating, rng):
         for w, of in enumerate(each):
             line[f"workers/{w}/{s}"] = of[s]
     total = sum(sum(of.values()) for of in each)
-    return line | {"workers/seconds": total, "time/step": total / workers, "cost/cpu_seconds": total * 0.98,
+    return line | {"workers/seconds": total, "time/step": total / workers, "cost/cpu_seconds": total * 0.98, "cost/core_hours": total / 3600,
+                   "cost/cpu_seconds_per_token": total / 18000,
                    "workers/idle_fraction": (line["workers/idle"] + line["workers/waiting"]) / max(total, 1e-9)}
 
 

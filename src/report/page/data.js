@@ -18,7 +18,7 @@ const valueAt = (run, key, i) => {
   const v = list(columnsOf(run)[key])[i];
   return exists(v) ? v : null;
 };
-const rowSteps = (run) => Math.max(1, run.thinned || 1); // steps that a row stands for
+const rowSteps = (run) => Math.max(1, run.thinned || 1);  // steps that a row stands for
 
 // [{x: step, y}] where there is a value. y: a key, or a function of the row's index.
 function pointsOf(run, y) {
@@ -39,8 +39,9 @@ const keysOf = (run) =>
   Object.keys(columnsOf(run)).filter((k) => k !== "step" && !/\|(min|max)$/.test(k) && hasKey(run, k));
 
 // Keys PREFIX/NAME/REST..., as [[name, rest], ...].
-const under = (run, prefix) =>
-  Object.keys(columnsOf(run)).filter((k) => k.startsWith(prefix + "/")).map((k) => k.slice(prefix.length + 1).split("/"));
+const under = (run, prefix) => Object.keys(columnsOf(run))
+                                 .filter((k) => k.startsWith(prefix + "/"))
+                                 .map((k) => k.slice(prefix.length + 1).split("/"));
 
 const mean = (values) => (values.length ? values.reduce((a, b) => a + b, 0) / values.length : null);
 const total = (values) => values.reduce((a, b) => a + (exists(b) ? b : 0), 0);
@@ -81,10 +82,12 @@ function appendLine(line) {
   const rows = c.step.length;
   for (const [key, value] of Object.entries(line)) {
     if (!exists(value)) continue;
-    if (!Object.hasOwn(c, key)) Object.defineProperty(c, key, { value: Array(rows).fill(null), enumerable: true });
+    if (!Object.hasOwn(c, key))
+      Object.defineProperty(c, key, { value: Array(rows).fill(null), enumerable: true });
     c[key][rows] = value;
   }
-  for (const v of Object.values(c)) if (v.length === rows) v.push(null);
+  for (const v of Object.values(c))
+    if (v.length === rows) v.push(null);
   if (rows > ROWS_MAX) thinOldRows(c, rows);
 }
 
@@ -92,5 +95,6 @@ function appendLine(line) {
 function thinOldRows(c, rows) {
   const keep = (v, i) => i > rows / 2 || i % 2 === 0 || exists(list(c["eval/accuracy"])[i]);
   const kept = Object.entries(c).map(([key, v]) => [key, v.filter(keep)]);
-  for (const [key, v] of kept) Object.defineProperty(c, key, { value: v, enumerable: true, configurable: true });
+  for (const [key, v] of kept)
+    Object.defineProperty(c, key, { value: v, enumerable: true, configurable: true });
 }

@@ -2,17 +2,35 @@
 
 const EXPLORED_MAX = 8;
 const ALREADY_CHOSEN = ["grad_norm", "reward/std"];
-const explorer = { plots: new Map(), keys: "" };
+const explorer = {
+  plots: new Map(),
+  keys: ""
+};
 
 function explorerSection() {
-  explorer.filter = make("input", { type: "search", id: "key-filter", placeholder: "filter, e.g. spec/", autocomplete: "off", spellcheck: "false", oninput: fillKeys });
-  explorer.list = make("div", { class: "keys", role: "group", "aria-label": "Keys of metrics.jsonl", tabindex: "0" });
+  explorer.filter = make("input", {
+    type: "search",
+    id: "key-filter",
+    placeholder: "filter, e.g. spec/",
+    autocomplete: "off",
+    spellcheck: "false",
+    oninput: fillKeys
+  });
+  explorer.list = make("div", {
+    class: "keys",
+    role: "group",
+    "aria-label": "Keys of metrics.jsonl; up and down go through them",
+    onkeydown: moveInList
+  });
   explorer.count = make("p", { class: "note", role: "status" });
   explorer.place = make("div", { class: "plots" });
   ALREADY_CHOSEN.filter((key) => hasKey(run, key)).forEach(addKey);
   fillKeys();
   return [
-    make("div", { class: "explorer" }, make("div", { class: "chooser" }, make("label", { for: "key-filter" }, "Keys of metrics.jsonl"), explorer.filter, explorer.list, explorer.count), explorer.place),
+    make("div", { class: "explorer" },
+      make("div", { class: "chooser" }, make("label", { "for": "key-filter" }, "Keys of metrics.jsonl"),
+        explorer.filter, explorer.list, explorer.count),
+      explorer.place),
   ];
 }
 
@@ -22,15 +40,35 @@ function fillKeys() {
   const shown = all.filter((k) => words.every((w) => k.toLowerCase().includes(w)));
   explorer.keys = all.join("\n");
   explorer.list.replaceChildren(...shown.map((key) => {
-    const box = make("input", { type: "checkbox", checked: explorer.plots.has(key), onchange: () => pickKey(key, box) });
+    const box = make("input", {
+      type: "checkbox",
+      tabindex: "-1",
+      checked: explorer.plots.has(key),
+      onchange: () => pickKey(key, box)
+    });
     return make("label", {}, box, foreign(key));
   }));
+  explorer.list.querySelector("input")?.setAttribute("tabindex", "0");
   showCount(shown.length, all.length);
 }
 
+// The list is one stop of the tabulator key; arrows move inside.
+function moveInList(event) {
+  const boxes = [...explorer.list.querySelectorAll("input")];
+  const at = boxes.indexOf(event.target);
+  const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: boxes.length - 1 }[event.key];
+  if (at < 0 || !boxes[to]) return;
+  event.preventDefault();
+  boxes[at].tabIndex = -1;
+  boxes[to].tabIndex = 0;
+  boxes[to].focus();
+}
+
 function showCount(shown, all) {
-  explorer.count.textContent = !all ? "No keys yet."
-    : `${shown === all ? plural(all, "key") : `${number(shown)} of ${number(all)} keys`}; choose up to ${EXPLORED_MAX}.`;
+  explorer.count.textContent = !all ?
+    "No keys yet." :
+    `${shown === all ? plural(all, "key") : `${number(shown)} of ${number(all)} keys`}; choose up to ${
+      EXPLORED_MAX}.`;
 }
 
 function pickKey(key, box) {

@@ -10,10 +10,14 @@ function number(v, digits = 4) {
   if (!exists(v)) return DASH;
   const size = Math.abs(v);
   let text;
-  if (v === 0) text = "0";
-  else if (size >= 1e9 || size < 1e-4) text = power(size, digits);
-  else if (size >= 1000 || Number.isInteger(v)) text = grouped.format(size);
-  else text = String(Number(size.toPrecision(digits)));
+  if (v === 0)
+    text = "0";
+  else if (size >= 1e9 || size < 1e-4)
+    text = power(size, digits);
+  else if (size >= 1000 || Number.isInteger(v))
+    text = grouped.format(size);
+  else
+    text = String(Number(size.toPrecision(digits)));
   return v < 0 ? MINUS + text : text;
 }
 
@@ -44,4 +48,5 @@ const tenths1 = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumF
 const secondsPlain = (v) => (exists(v) ? tenths1.format(v).replace("-", MINUS) : DASH);
 
 const plural = (n, one, many = one + "s") => `${number(n)} ${n === 1 ? one : many}`;
-const stepsText = (first, last) => (first === last ? `step ${number(first)}` : `steps ${number(first)} to ${number(last)}`);
+const stepsText = (first, last) =>
+  (first === last ? `step ${number(first)}` : `steps ${number(first)} to ${number(last)}`);

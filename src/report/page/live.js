@@ -1,12 +1,25 @@
 // The run goes on: events from the server bring steps, timelines and progress into the page.
 
-const REDRAW_MS = 1000;     // at most so often
-const RELOAD_MS = 1000;     // the server no longer has what was missed: its page has
-const RETRY_MS = 3000;      // where the browser gave the stream up
-const TIMELINES_MAX = 50;   // kept in the page, the newest
-const PHASES = { load: "loading", rollout: "rollout", update: "update", eval: "evaluation", save: "saving", done: "done" };
+const REDRAW_MS = 1000;    // at most so often
+const RELOAD_MS = 1000;    // the server no longer has what was missed: its page has
+const RETRY_MS = 3000;     // where the browser gave the stream up
+const TIMELINES_MAX = 50;  // kept in the page, the newest
+const PHASES = {
+  load: "loading",
+  rollout: "rollout",
+  update: "update",
+  eval: "evaluation",
+  save: "saving",
+  done: "done"
+};
 
-const live = { source: null, after: data.after, waiting: false, lost: 0, ended: false };
+const live = {
+  source: null,
+  after: data.after,
+  waiting: false,
+  lost: 0,
+  ended: false
+};
 
 function startLive() {
   if (data.live !== true || typeof EventSource === "undefined") return;
@@ -21,7 +34,7 @@ function listen() {
     try {
       value = JSON.parse(event.data);
     } catch {
-      return; // torn in transport: the next one is whole
+      return;  // torn in transport: the next one is whole
     }
     if (value && typeof value === "object") f(value);
   });
@@ -83,8 +96,12 @@ function showProgress() {
   const place = byId("progress");
   place.hidden = !p;
   if (!p) return;
-  const parts = [PHASES[p.phase] || visible(p.phase || ""), exists(p.done) && p.total > 0 ? `${number(p.done)} of ${number(p.total)}` : "",
-    p.rate > 0 ? `${number(Math.round(p.rate))} tokens/s` : "", exists(p.left) && p.left >= 0 ? `${seconds(p.left)} left` : ""].filter(Boolean);
+  const parts = [
+    PHASES[p.phase] || visible(p.phase || ""),
+    exists(p.done) && p.total > 0 ? `${number(p.done)} of ${number(p.total)}` : "",
+    p.rate > 0 ? `${number(Math.round(p.rate))} tokens/s` : "",
+    exists(p.left) && p.left >= 0 ? `${seconds(p.left)} left` : ""
+  ].filter(Boolean);
   let meter = place.querySelector("progress");
   if (!meter) {
     meter = make("progress", { "aria-label": "steps done", max: 1 });
@@ -98,8 +115,10 @@ function showProgress() {
 function redrawSoon() {
   if (live.waiting) return;
   live.waiting = true;
-  if (document.hidden) document.addEventListener("visibilitychange", redrawNow, { once: true });
-  else setTimeout(redrawNow, REDRAW_MS);
+  if (document.hidden)
+    document.addEventListener("visibilitychange", redrawNow, { once: true });
+  else
+    setTimeout(redrawNow, REDRAW_MS);
 }
 
 function redrawNow() {

@@ -2,7 +2,8 @@
 //
 // plot({title, note, height, build}) where build() returns null or a sentence (nothing to draw), or
 //   {type, series: [{label, points | values, ink, dash, width, fill, stack, hidden from legend: quiet}],
-//    labels (bars), titles (bars: of the tooltip), value: format, tick: format, zero: from 0, max, xTitle, note}
+//    labels (bars), titles (bars: of the tooltip), value: format, tick: format, zero: from 0, max, xTitle,
+//    note}
 
 Chart.defaults.animation = false;
 Chart.defaults.responsive = true;
@@ -13,7 +14,7 @@ Chart.defaults.elements.point.hitRadius = 6;
 Chart.defaults.font.size = 12;
 
 const plots = [];
-const PRINT_PIXELS = 3; // device pixels per CSS pixel on paper
+const PRINT_PIXELS = 3;  // device pixels per CSS pixel on paper
 
 function plot(spec) {
   const p = { spec, hidden: new Set(), chart: null };
@@ -26,18 +27,17 @@ function plot(spec) {
   p.note = make("figcaption", {});
   p.values = make("details", { class: "values" }, make("summary", {}, "Values as a table"));
   p.values.addEventListener("toggle", () => fillTable(p));
-  p.node = make("figure", { class: "plot" + (spec.wide ? " wide" : ""), "aria-labelledby": id },
-    p.title, p.legend, p.box, p.note, p.values);
+  p.node = make("figure", { class: "plot" + (spec.wide ? " wide" : ""), "aria-labelledby": id }, p.title,
+    p.legend, p.box, p.note, p.values);
   readByKeys(p);
   plots.push(p);
   return p;
 }
 
-function drawAll(keep) {
-  plots.forEach((p) => draw(p, keep));
-}
+function drawAll(keep) { plots.forEach((p) => draw(p, keep)); }
 
-// keep: the chart that is there, with its marks and tooltip, takes the new data; colours and size are as before.
+// keep: the chart that is there, with its marks and tooltip, takes the new data; colours and size are as
+// before.
 function draw(p, keep = false) {
   const built = p.spec.build();
   const empty = !built || typeof built === "string";
@@ -63,18 +63,35 @@ function draw(p, keep = false) {
   fillTable(p);
 }
 
-const PLAIN = { borderWidth: 2, pointRadius: 0, pointHoverRadius: 4, tension: 0 };
+const PLAIN = {
+  borderWidth: 2,
+  pointRadius: 0,
+  pointHoverRadius: 4,
+  tension: 0
+};
 
 function datasetOf(p, s, i) {
   const bars = p.built.type === "bar";
   const ink = s.ink || seriesColor(i);
   const few = !bars && s.points.length <= (p.built.marksUpTo ?? 60) && !s.quiet;
   return {
-    ...PLAIN, clip: 8, label: s.label, hidden: p.hidden.has(s.label), stack: s.stack, order: s.order ?? i, quiet: s.quiet,
-    data: bars ? s.values : s.points, borderColor: bars ? "transparent" : ink, borderDash: s.dash || [],
-    borderWidth: bars ? 0 : s.width ?? 2, backgroundColor: s.fill || (bars ? ink : faint(ink, 0.15)), fill: s.band ?? false,
-    pointRadius: s.marks || few ? (s.points.length > 30 ? 1.5 : 2.5) : 0, pointBackgroundColor: ink, stepped: s.stepped || false,
-    barPercentage: 1, categoryPercentage: p.built.gap ?? 0.94, minBarLength: 0,
+    ...PLAIN,
+    clip: 8,
+    label: s.label,
+    hidden: p.hidden.has(s.label),
+    stack: s.stack,
+    order: s.order ?? i,
+    quiet: s.quiet,
+    data: bars ? s.values : s.points,
+    borderColor: bars ? "transparent" : ink,
+    borderDash: s.dash || [],
+    borderWidth: bars ? 0 : s.width ?? 2,
+    backgroundColor: s.fill || (bars ? ink : faint(ink, 0.15)),
+    fill: s.band ?? false,
+    pointRadius: s.marks || few ? (s.points.length > 30 ? 1.5 : 2.5) : 0,
+    pointBackgroundColor: ink,
+    barPercentage: 1,
+    categoryPercentage: p.built.gap ?? 0.94,
   };
 }
 
@@ -99,30 +116,57 @@ function configOf(p) {
 }
 
 function xAxis(built, bars) {
-  const title = { display: true, text: built.xTitle || "step", align: "end", padding: { top: 0 }, font: { size: 11 } };
-  if (bars) return { stacked: Boolean(built.stacked), grid: { display: false }, title, ticks: { maxRotation: 0, autoSkipPadding: 14 } };
+  const title = {
+    display: true,
+    text: built.xTitle || "step",
+    align: "end",
+    padding: { top: 0 },
+    font: { size: 11 }
+  };
+  if (bars)
+    return {
+      stacked: Boolean(built.stacked),
+      grid: { display: false },
+      title,
+      ticks: { maxRotation: 0, autoSkipPadding: 14 }
+    };
   const [from, to] = built.xTitle ? rangeOf(built.series) : stepRange();
   return {
-    type: "linear", min: from, max: Math.max(to, from + 1), title, grid: { display: false },
-    ticks: { maxRotation: 0, autoSkipPadding: 20, precision: 0, includeBounds: false, callback: (v) => number(v) },
+    type: "linear",
+    min: from,
+    max: Math.max(to, from + 1),
+    title,
+    grid: { display: false },
+    ticks:
+      { maxRotation: 0, autoSkipPadding: 20, precision: 0, includeBounds: false, callback: (v) => number(v) },
   };
 }
 
 function yAxis(built, bars) {
   return {
-    stacked: bars && Boolean(built.stacked), beginAtZero: bars || built.zero, max: built.max, suggestedMax: built.suggestedMax,
-    min: built.min, border: { display: false }, grid: { drawTicks: false, drawBorder: false }, grace: built.zero || bars ? 0 : "6%",
-    ticks: { maxTicksLimit: 6, padding: 8, callback: (v) => (built.tick || ((n) => number(Number(n.toPrecision(6)))))(v) },
+    stacked: bars && Boolean(built.stacked),
+    beginAtZero: bars || built.zero,
+    max: built.max,
+    grid: { drawTicks: false, drawBorder: false },
+    grace: built.zero || bars ? 0 : "6%",
+    ticks: {
+      maxTicksLimit: 6,
+      padding: 8,
+      callback: (v) => (built.tick || ((n) => number(Number(n.toPrecision(6)))))(v)
+    },
   };
 }
 
 function tooltipOf(built) {
   const value = built.value || number;
   return {
-    filter: (item) => !item.dataset.quiet, itemSort: (a, b) => a.datasetIndex - b.datasetIndex, boxPadding: 4,
+    filter: (item) => !item.dataset.quiet,
+    itemSort: (a, b) => a.datasetIndex - b.datasetIndex,
+    boxPadding: 4,
     callbacks: {
       title: (items) => (items.length ? titleAt(built, items[0]) : ""),
-      label: (item) => `${item.dataset.label}: ${value(item.parsed.y)}${exists(item.raw?.raw) ? ` (itself ${value(item.raw.raw)})` : ""}`,
+      label: (item) => `${item.dataset.label}: ${value(item.parsed.y)}${
+        exists(item.raw?.raw) ? ` (itself ${value(item.raw.raw)})` : ""}`,
       labelColor: (item) => {
         const ink = built.type === "bar" ? item.dataset.backgroundColor : item.dataset.borderColor;
         return { borderColor: ink, backgroundColor: ink };
@@ -160,7 +204,8 @@ function describe(p) {
   const parts = p.built.series.filter((s) => !s.quiet).map((s) => {
     if (s.values) return `${s.label}: ${value(mean(s.values.filter(exists)))} on average`;
     const [a, b] = [s.points[0], s.points[s.points.length - 1]];
-    return a ? `${s.label}: ${value(a.y)} at ${number(a.x)}, ${value(b.y)} at ${number(b.x)}` : `${s.label}: no value`;
+    return a ? `${s.label}: ${value(a.y)} at ${number(a.x)}, ${value(b.y)} at ${number(b.x)}` :
+               `${s.label}: no value`;
   });
   return `${p.spec.title}. ${parts.join("; ")}.`;
 }
@@ -173,9 +218,14 @@ function fillLegend(p) {
   p.legend.replaceChildren(...shown.map((s) => {
     const ink = s.ink || seriesColor(p.built.series.indexOf(s));
     const sign = s.values ? swatch(s.fill || ink) : stroke(ink, s.dash);
-    return make("li", {}, make("button", {
-      type: "button", class: "key", "aria-pressed": String(!p.hidden.has(s.label)), onclick: (event) => toggle(p, s.label, event.currentTarget),
-    }, sign, s.label));
+    return make("li", {},
+      make("button", {
+        type: "button",
+        class: "key",
+        "aria-pressed": String(!p.hidden.has(s.label)),
+        onclick: (event) => toggle(p, s.label, event.currentTarget),
+      },
+        sign, s.label));
   }));
 }
 
@@ -183,7 +233,7 @@ function toggle(p, label, button) {
   if (!p.hidden.delete(label)) p.hidden.add(label);
   button.setAttribute("aria-pressed", String(!p.hidden.has(label)));
   p.chart.data.datasets.forEach((d, i) => {
-    if ((d.group || d.label) === label) p.chart.setDatasetVisibility(i, !p.hidden.has(label));
+    if (d.label === label) p.chart.setDatasetVisibility(i, !p.hidden.has(label));
   });
   p.chart.update("none");
 }
@@ -197,7 +247,9 @@ function fillTable(p) {
   const { series, labels, titles, xTitle } = p.built;
   const value = p.built.value || number;
   const shown = series.filter((s) => !s.quiet || s.tabled);
-  const rows = labels ? labels.map((l, i) => [titles ? titles[i] : String(l), ...shown.map((s) => value(s.values[i]))]) : rowsByX(shown, value);
+  const rows = labels ?
+    labels.map((l, i) => [titles ? titles[i] : String(l), ...shown.map((s) => value(s.values[i]))]) :
+    rowsByX(shown, value);
   const every = Math.ceil(rows.length / TABLE_ROWS);
   const kept = rows.filter((_, i) => i % every === 0 || i === rows.length - 1);
   p.values.querySelector(".filled")?.remove();
@@ -221,9 +273,13 @@ function readByKeys(p) {
   let at = -1;
   const show = (x) => {
     const { chart } = p;
-    const near = chart.data.datasets.map((d, i) => [d, i]).filter(([d, i]) => !d.quiet && chart.isDatasetVisible(i)).map(([d, i]) => ({
-      datasetIndex: i, index: chart.config.type === "bar" ? x : d.data.findIndex((q) => q.x === x),
-    })).filter((a) => a.index >= 0);
+    const near = chart.data.datasets.map((d, i) => [d, i])
+                   .filter(([d, i]) => !d.quiet && chart.isDatasetVisible(i))
+                   .map(([d, i]) => ({
+                     datasetIndex: i,
+                     index: chart.config.type === "bar" ? x : d.data.findIndex((q) => q.x === x),
+                   }))
+                   .filter((a) => a.index >= 0);
     if (!near.length) return;
     const first = chart.getDatasetMeta(near[0].datasetIndex).data[near[0].index];
     chart.setActiveElements(near);
@@ -242,7 +298,12 @@ function readByKeys(p) {
   p.canvas.addEventListener("keydown", (event) => {
     if (!p.chart || event.ctrlKey || event.altKey || event.metaKey) return;
     const stops = stopsOf(p.chart);
-    const moves = { ArrowRight: at + 1, ArrowLeft: at < 0 ? stops.length - 1 : at - 1, Home: 0, End: stops.length - 1 };
+    const moves = {
+      ArrowRight: at + 1,
+      ArrowLeft: at < 0 ? stops.length - 1 : at - 1,
+      Home: 0,
+      End: stops.length - 1
+    };
     if (event.key === "Escape") return clear();
     if (!(event.key in moves) || !stops.length) return;
     event.preventDefault();
@@ -254,7 +315,9 @@ function readByKeys(p) {
 function stopsOf(chart) {
   if (chart.config.type === "bar") return chart.data.labels.map((_, i) => i);
   const all = new Set();
-  chart.data.datasets.forEach((d) => { if (!d.quiet) d.data.forEach((q) => all.add(q.x)); });
+  chart.data.datasets.forEach((d) => {
+    if (!d.quiet) d.data.forEach((q) => all.add(q.x));
+  });
   return [...all].sort((a, b) => a - b);
 }
 

@@ -2,9 +2,15 @@
 // work (idle, waiting) is hatched, so that it also shows in a black and white print.
 
 const HUES = {
-  blue: ["#0072b2", "#4da6e0"], orange: ["#e08e00", "#f2ae3d"], green: ["#009e73", "#35c49a"],
-  purple: ["#b8609a", "#de9cc4"], sky: ["#56b4e9", "#8fd0f7"], vermillion: ["#d55e00", "#ff8b47"],
-  brown: ["#8a6a3f", "#b8966a"], grey: ["#6b7280", "#9aa3b2"], pale: ["#c3c9d2", "#4b5361"],
+  blue: ["#0072b2", "#4da6e0"],
+  orange: ["#e08e00", "#f2ae3d"],
+  green: ["#009e73", "#35c49a"],
+  purple: ["#b8609a", "#de9cc4"],
+  sky: ["#56b4e9", "#8fd0f7"],
+  vermillion: ["#d55e00", "#ff8b47"],
+  brown: ["#8a6a3f", "#b8966a"],
+  grey: ["#6b7280", "#9aa3b2"],
+  pale: ["#c3c9d2", "#4b5361"],
 };
 const SERIES = ["blue", "vermillion", "green", "orange", "purple", "sky", "brown", "grey"];
 const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3], [5, 5], [1, 2], [12, 4], [3, 1]];
@@ -23,9 +29,21 @@ const STATES = {
   reward: { hue: "brown", hatch: "x", about: "waiting for scores" },
   idle: { hue: "grey", hatch: "/", about: "nothing to do" },
 };
-const OTHER_NAMES = { rollout: { hue: "blue", about: "sampling answers" } }; // of runs without seconds by state
-const SOURCES = { ".": "target", s: "suffix", e: "eagle", b: "both" };
-const SOURCE_HUES = { target: "pale", suffix: "blue", eagle: "orange", both: "green" };
+const OTHER_NAMES = {
+  rollout: { hue: "blue", about: "sampling answers" }
+};  // of runs without seconds by state
+const SOURCES = {
+  ".": "target",
+  s: "suffix",
+  e: "eagle",
+  b: "both"
+};
+const SOURCE_HUES = {
+  target: "pale",
+  suffix: "blue",
+  eagle: "orange",
+  both: "green"
+};
 
 let dark = false;
 const color = (hue) => (HUES[hue] || HUES.grey)[dark ? 1 : 0];
@@ -41,7 +59,8 @@ function shade(hue, i, n) {
   const strength = n > 1 ? 0.3 + (0.7 * i) / (n - 1) : 1;
   const to = dark ? [23, 26, 33] : [255, 255, 255];
   const hex = color(hue);
-  const mix = [1, 3, 5].map((at, k) => Math.round(parseInt(hex.slice(at, at + 2), 16) * strength + to[k] * (1 - strength)));
+  const mix = [1, 3, 5].map(
+    (at, k) => Math.round(parseInt(hex.slice(at, at + 2), 16) * strength + to[k] * (1 - strength)));
   return "#" + mix.map((v) => v.toString(16).padStart(2, "0")).join("");
 }
 
@@ -62,7 +81,7 @@ function drawHatch(ink, kind) {
   g.strokeStyle = ink;
   g.lineWidth = 1.2;
   g.beginPath();
-  for (let d = -side; d <= side; d += side) { // each line also where the neighbouring tiles continue it
+  for (let d = -side; d <= side; d += side) {  // each line also where the neighbouring tiles continue it
     if (kind !== "\\") g.moveTo(d - 1, side + 1), g.lineTo(d + side + 1, -1);
     if (kind !== "/") g.moveTo(d - 1, -1), g.lineTo(d + side + 1, side + 1);
   }
@@ -71,7 +90,8 @@ function drawHatch(ink, kind) {
 }
 
 const stateOf = (name) => STATES[name] || OTHER_NAMES[name] || STATES.other;
-const stateFill = (name) => (stateOf(name).hatch ? hatched(stateOf(name).hue, stateOf(name).hatch) : color(stateOf(name).hue));
+const stateFill = (name) =>
+  (stateOf(name).hatch ? hatched(stateOf(name).hue, stateOf(name).hatch) : color(stateOf(name).hue));
 
 // A small box that shows a fill, hatched or not.
 function swatch(fill) {
@@ -99,7 +119,7 @@ function stroke(ink, dash = []) {
 }
 
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
-let systemIsDark = systemDark.matches; // paper is light: while printing this is not asked
+let systemIsDark = systemDark.matches;  // paper is light: while printing this is not asked
 let chosen = remembered();
 let printing = false;
 
@@ -107,7 +127,7 @@ function remembered() {
   try {
     return localStorage.getItem("tlt-theme");
   } catch {
-    return null; // no storage here
+    return null;  // no storage here
   }
 }
 
@@ -127,7 +147,8 @@ function startTheme(redraw) {
     chosen = dark ? "light" : "dark";
     try {
       localStorage.setItem("tlt-theme", chosen);
-    } catch { /* not remembered */ }
+    } catch { /* not remembered */
+    }
     applyTheme();
     redraw();
   });

@@ -1,38 +1,52 @@
-// The timeline of one step: what each worker did when, and below it, on the same time axis, how many sequences
-// it decoded and how many tokens each gave per step. Bars by Chart.js; pointer and keys choose a span.
+// The timeline of one step: what each worker did when, and below it, on the same time axis, how many
+// sequences it decoded and how many tokens each gave per step. Bars by Chart.js; pointer and keys choose a
+// span.
 
-const AXIS_WIDTH = 84; // of the left axis of all three charts, so that their times line up
-const LINES_MAX = 8;   // workers with a curve of their own
+const AXIS_WIDTH = 84;  // of the left axis of all three charts, so that their times line up
+const LINES_MAX = 8;    // workers with a curve of their own
 
-const timeline = { step: null, from: 0, to: 1, chosen: null, charts: [], follow: data.live === true };
-const kept = (step) => list(((data.timeline || {}).data || {})[step]).filter((w) => w && Array.isArray(w.spans));
+const timeline = {
+  step: null,
+  from: 0,
+  to: 1,
+  chosen: null,
+  charts: [],
+  follow: data.live === true
+};
+const kept = (step) =>
+  list(((data.timeline || {}).data || {})[step]).filter((w) => w && Array.isArray(w.spans));
 const keptSteps = () => list((data.timeline || {}).steps).filter((s) => kept(s).length);
 const isSpan = (s) => Array.isArray(s) && exists(s[0]) && exists(s[1]) && typeof s[2] === "string";
-const timelineOf = (step) => kept(step).map((w) => ({ ...w, spans: w.spans.filter(isSpan), points: list(w.points).filter(Array.isArray) }));
+const timelineOf = (step) => kept(step).map(
+  (w) => ({...w, spans: w.spans.filter(isSpan), points: list(w.points).filter(Array.isArray) }));
 
 function timelineSection() {
-  if (!keptSteps().length && !data.live) return make("p", { class: "note" }, "No step's timeline was kept (trace.json).");
+  if (!keptSteps().length && !data.live)
+    return make("p", { class: "note" }, "No step's timeline was kept (trace.json).");
   const t = timeline;
   t.select = make("select", { id: "timeline-step", onchange: () => chooseStep(Number(t.select.value)) });
-  const button = (label, title, onclick) => make("button", { type: "button", title, "aria-label": title, onclick }, label);
+  const button = (label, title, onclick) =>
+    make("button", { type: "button", title, "aria-label": title, onclick }, label);
   t.previous = button("◀", "previous step", () => moveStep(-1));
   t.next = button("▶", "next step", () => moveStep(1));
   t.legend = make("ul", { class: "legend still" });
   t.lines = make("ul", { class: "legend still" });
   t.summary = make("p", { class: "note" });
   t.detail = make("p", { class: "detail" });
-  t.bars = timelineCanvas("What each worker did when. Left and right choose a span, up and down a worker, plus and minus zoom.");
+  t.bars = timelineCanvas(
+    "What each worker did when. Left and right choose a span, up and down a worker, plus and minus zoom.");
   t.sequences = timelineCanvas("Sequences being decoded, by worker, over the time of the step.");
   t.accepted = timelineCanvas("Tokens per sequence and decode step, by worker, over the time of the step.");
-  t.table = make("details", { class: "values" }, make("summary", {}, "Seconds by worker and state as a table"));
+  t.table =
+    make("details", { class: "values" }, make("summary", {}, "Seconds by worker and state as a table"));
   t.table.addEventListener("toggle", fillTimelineTable);
   t.bars.canvas.tabIndex = 0;
   watchBars(t.bars.canvas);
   t.node = make("figure", { class: "plot timeline" },
-    make("div", { class: "controls" }, make("label", { for: "timeline-step" }, "Step"), t.previous, t.select, t.next,
-      make("span", { class: "spacer" }), button("−", "zoom out", () => zoom(2)), button("+", "zoom in", () => zoom(0.5)), button("All", "show the whole step", () => zoom(Infinity))),
-    t.legend, t.bars.box, t.detail,
-    make("h3", {}, "Sequences being decoded"), t.lines, t.sequences.box,
+    make("div", { class: "controls" }, make("label", { "for": "timeline-step" }, "Step"), t.previous,
+      t.select, t.next, make("span", { class: "spacer" }), button("−", "zoom out", () => zoom(2)),
+      button("+", "zoom in", () => zoom(0.5)), button("All", "show the whole step", () => zoom(Infinity))),
+    t.legend, t.bars.box, t.detail, make("h3", {}, "Sequences being decoded"), t.lines, t.sequences.box,
     make("h3", {}, "Tokens per sequence and decode step"), t.accepted.box, t.summary, t.table);
   fillStepList();
   return t.node;
@@ -48,7 +62,8 @@ function fillStepList() {
   const steps = keptSteps();
   const last = steps[steps.length - 1];
   if (t.step === null || t.follow || !steps.includes(t.step)) t.step = last ?? null;
-  t.select.replaceChildren(...steps.map((s) => make("option", { value: s, selected: s === t.step }, number(s))));
+  t.select.replaceChildren(
+    ...steps.map((s) => make("option", { value: s, selected: s === t.step }, number(s))));
   t.previous.disabled = !steps.length || t.step === steps[0];
   t.next.disabled = !steps.length || t.step === last;
 }
@@ -83,7 +98,11 @@ function drawTimeline(whole = false) {
   t.bars.box.style.height = `${row * t.workers.length + 48}px`;
   t.sequences.box.style.height = "120px";
   t.accepted.box.style.height = "140px";
-  const last = { bars: barsChart(), sequences: curveChart(t.sequences, 1, true), accepted: curveChart(t.accepted, 2, false) };
+  const last = {
+    bars: barsChart(),
+    sequences: curveChart(t.sequences, 1, true),
+    accepted: curveChart(t.accepted, 2, false)
+  };
   t.charts = Object.values(last);
   t.barsChart = last.bars;
   fillStateLegend();
@@ -93,24 +112,52 @@ function drawTimeline(whole = false) {
 }
 
 const axisOfTime = (title) => ({
-  type: "linear", min: timeline.from, max: timeline.to, grid: { drawBorder: false, drawTicks: false },
+  type: "linear",
+  min: timeline.from,
+  max: timeline.to,
+  grid: { drawBorder: false, drawTicks: false },
   title: { display: title, text: "seconds of the step", align: "end", font: { size: 11 } },
-  ticks: { maxRotation: 0, autoSkipPadding: 24, includeBounds: false, callback: (v) => number(Number(v.toPrecision(6))) },
+  ticks: {
+    maxRotation: 0,
+    autoSkipPadding: 24,
+    includeBounds: false,
+    callback: (v) => number(Number(v.toPrecision(6)))
+  },
 });
-const fixedAxis = (axis) => { axis.width = AXIS_WIDTH; };
+const fixedAxis = (axis) => {
+  axis.width = AXIS_WIDTH;
+};
 const workerName = (w) => `worker ${w.worker}`;
 
 function barsChart() {
   const t = timeline;
   const names = t.workers.map(workerName);
   const states = Object.keys(STATES).filter((s) => t.workers.some((w) => w.spans.some((x) => x[2] === s)));
-  const shown = (s) => t.workers.flatMap((w) => w.spans.filter((x) => (x[2] in STATES ? x[2] : "other") === s).map((x) => ({ x: [x[0], x[1]], y: workerName(w) })));
+  const shown = (s) => t.workers.flatMap((w) => w.spans.filter((x) => (x[2] in STATES ? x[2] : "other") === s)
+                                                  .map((x) => ({ x: [x[0], x[1]], y: workerName(w) })));
   return new Chart(t.bars.canvas, {
     type: "bar",
-    data: { labels: names, datasets: states.map((s) => ({ label: s, data: shown(s), backgroundColor: stateFill(s), grouped: false, borderWidth: 0, barPercentage: 0.84, categoryPercentage: 1 })) },
+    data: {
+      labels: names,
+      datasets: states.map((s) => ({
+        label: s,
+        data: shown(s),
+        backgroundColor: stateFill(s),
+        grouped: false,
+        borderWidth: 0,
+        barPercentage: 0.84,
+        categoryPercentage: 1
+      }))
+    },
     options: {
-      indexAxis: "y", events: [], devicePixelRatio: printing ? PRINT_PIXELS : undefined, layout: { padding: { right: 10 } },
-      scales: { x: axisOfTime(false), y: { afterFit: fixedAxis, grid: { display: false }, ticks: { autoSkip: true, font: { size: 12 } } } },
+      indexAxis: "y",
+      events: [],
+      devicePixelRatio: printing ? PRINT_PIXELS : undefined,
+      layout: { padding: { right: 10 } },
+      scales: {
+        x: axisOfTime(false),
+        y: { afterFit: fixedAxis, grid: { display: false }, ticks: { autoSkip: true, font: { size: 12 } } }
+      },
       plugins: { tooltip: { enabled: false } },
     },
     plugins: [{ id: "chosen", afterDatasetsDraw: outlineChosen }],
@@ -136,31 +183,54 @@ function curveChart(place, column, whole) {
   const t = timeline;
   const many = t.workers.length > LINES_MAX;
   const line = (w, i) => ({
-    label: workerName(w), stepped: whole && "before", borderWidth: many ? 1 : 2, pointRadius: 0,
-    borderColor: many ? faint(color("blue"), 0.5) : seriesColor(i), borderDash: many ? [] : DASHES[i % DASHES.length],
+    label: workerName(w),
+    stepped: whole && "before",
+    borderWidth: many ? 1 : 2,
+    pointRadius: 0,
+    borderColor: many ? faint(color("blue"), 0.5) : seriesColor(i),
+    borderDash: many ? [] : DASHES[i % DASHES.length],
     data: curveOf(w, column, whole ? 0 : NaN),
   });
   return new Chart(place.canvas, {
-    type: "line", data: { datasets: t.workers.map(line) },
+    type: "line",
+    data: { datasets: t.workers.map(line) },
     options: {
-      parsing: false, devicePixelRatio: printing ? PRINT_PIXELS : undefined, layout: { padding: { right: 10, top: 4 } }, interaction: { mode: "nearest", axis: "x", intersect: false },
-      scales: { x: axisOfTime(!whole), y: { afterFit: fixedAxis, beginAtZero: true, ticks: { maxTicksLimit: 5, padding: 8, precision: whole ? 0 : undefined }, grid: { drawBorder: false, drawTicks: false } } },
+      parsing: false,
+      devicePixelRatio: printing ? PRINT_PIXELS : undefined,
+      layout: { padding: { right: 10, top: 4 } },
+      interaction: { mode: "nearest", axis: "x", intersect: false },
+      scales: {
+        x: axisOfTime(!whole),
+        y: {
+          afterFit: fixedAxis,
+          beginAtZero: true,
+          ticks: { maxTicksLimit: 5, padding: 8, precision: whole ? 0 : undefined },
+          grid: { drawBorder: false, drawTicks: false }
+        }
+      },
       plugins: {
-        tooltip: { callbacks: { title: (items) => (items.length ? `${items[0].parsed.x.toFixed(3)} s` : ""), label: (item) => `${item.dataset.label}: ${number(item.parsed.y, 3)}` } },
+        tooltip: {
+          callbacks: {
+            title: (items) => (items.length ? `${items[0].parsed.x.toFixed(3)} s` : ""),
+            label: (item) => `${item.dataset.label}: ${number(item.parsed.y, 3)}`
+          }
+        },
       },
     },
   });
 }
 
 // Stretches in which a worker decoded, for a rollout or an evaluation.
-const PAUSE_SECONDS = 0.002; // shorter ones are not worth a gap
+const PAUSE_SECONDS = 0.002;  // shorter ones are not worth a gap
 
 function decodingOf(w) {
   const out = [];
   for (const [begin, end, state] of w.spans) {
     if (state !== "decoding" && state !== "eval") continue;
-    if (out.length && begin - out[out.length - 1][1] < PAUSE_SECONDS) out[out.length - 1][1] = end;
-    else out.push([begin, end]);
+    if (out.length && begin - out[out.length - 1][1] < PAUSE_SECONDS)
+      out[out.length - 1][1] = end;
+    else
+      out.push([begin, end]);
   }
   return out;
 }
@@ -176,22 +246,27 @@ function curveOf(w, column, between) {
     before = end;
     if (!inside.length) continue;
     const values = inside.map((p) => ({ x: Math.max(begin, p[0]), y: p[column] }));
-    out.push({ x: begin, y: between }, { x: begin, y: values[0].y }, ...values, { x: end, y: values[values.length - 1].y }, { x: end, y: between });
+    out.push({ x: begin, y: between }, { x: begin, y: values[0].y }, ...values,
+      { x: end, y: values[values.length - 1].y }, { x: end, y: between });
   }
   return out;
 }
 
 function fillStateLegend() {
   const sums = sumsByState(timeline.workers);
-  timeline.legend.replaceChildren(...Object.keys(STATES).filter((s) => sums[s] > 0).map((s) =>
-    make("li", { title: STATES[s].about }, swatch(stateFill(s)), s, make("span", { class: "soft" }, seconds(sums[s])))));
+  timeline.legend.replaceChildren(...Object.keys(STATES)
+                                    .filter((s) => sums[s] > 0)
+                                    .map((s) => make("li", { title: STATES[s].about }, swatch(stateFill(s)),
+                                           s, make("span", { class: "soft" }, seconds(sums[s])))));
   const shown = timeline.workers.length > 1 && timeline.workers.length <= LINES_MAX ? timeline.workers : [];
-  timeline.lines.replaceChildren(...shown.map((w, i) => make("li", {}, stroke(seriesColor(i), DASHES[i % DASHES.length]), workerName(w))));
+  timeline.lines.replaceChildren(
+    ...shown.map((w, i) => make("li", {}, stroke(seriesColor(i), DASHES[i % DASHES.length]), workerName(w))));
 }
 
 function sumsByState(workers) {
   const sums = {};
-  for (const w of workers) for (const [begin, end, state] of w.spans) sums[state] = (sums[state] || 0) + end - begin;
+  for (const w of workers)
+    for (const [begin, end, state] of w.spans) sums[state] = (sums[state] || 0) + end - begin;
   return sums;
 }
 
@@ -207,8 +282,11 @@ function summaryOf(workers) {
       const part = Math.min(end, last) - Math.max(begin, lastDecoding(w));
       if (part > 0 && state !== "decoding") filled[state] = (filled[state] || 0) + part;
     }
-  const parts = Object.entries(filled).filter(([, s]) => s > 0.0005).sort((a, b) => b[1] - a[1]).map(([state, s]) => `${state} ${seconds(s)}`);
-  return `The first worker had decoded its last answer after ${seconds(first)}, the last one after ${seconds(last)}. ` +
+  const parts =
+    Object.entries(filled).filter(([, s]) => s > 0.0005).sort((a, b) => b[1] - a[1]).map(([state,
+      s]) => `${state} ${seconds(s)}`);
+  return `The first worker had decoded its last answer after ${seconds(first)}, the last one after ${
+           seconds(last)}. ` +
     (parts.length ? `In between, workers without an answer to decode spent: ${parts.join(", ")}.` : "");
 }
 
@@ -217,113 +295,7 @@ function fillTimelineTable() {
   if (!t.table.open || !t.workers) return;
   const states = Object.keys(STATES).filter((s) => sumsByState(t.workers)[s] > 0);
   t.table.querySelector(".filled")?.remove();
-  t.table.append(make("div", { class: "filled" }, table(`Seconds by worker and state, step ${t.step}`, ["", ...states],
-    t.workers.map((w) => [workerName(w), ...states.map((s) => seconds(sumsByState([w])[s] || 0))]))));
-}
-
-// ---- pointer and keys
-
-function watchBars(canvas) {
-  canvas.addEventListener("pointermove", (event) => choose(spanAt(event)));
-  canvas.addEventListener("pointerdown", (event) => choose(spanAt(event)));
-  canvas.addEventListener("pointerleave", () => { if (document.activeElement !== canvas) choose(null); });
-  canvas.addEventListener("focus", () => { if (!timeline.chosen) choose(firstShown(0)); });
-  canvas.addEventListener("blur", () => choose(null));
-  canvas.addEventListener("keydown", keyOnBars);
-}
-
-function spanAt(event) {
-  const { barsChart: chart, workers } = timeline;
-  if (!chart) return null;
-  const { x, y } = chart.scales;
-  const worker = Math.floor(((event.offsetY - y.top) / y.height) * workers.length);
-  const at = x.getValueForPixel(event.offsetX);
-  if (!workers[worker] || event.offsetX < x.left) return null;
-  const slack = (x.max - x.min) / x.width; // a pixel
-  const span = workers[worker].spans.findIndex((s) => at >= s[0] - slack && at <= Math.max(s[1], s[0] + slack));
-  return span < 0 ? null : { worker, span };
-}
-
-const firstShown = (worker) => {
-  const span = timeline.workers[worker].spans.findIndex((s) => s[1] > timeline.from);
-  return span < 0 ? null : { worker, span };
-};
-
-function keyOnBars(event) {
-  const t = timeline;
-  if (event.ctrlKey || event.altKey || event.metaKey || !t.workers.length) return;
-  const { worker, span } = t.chosen || { worker: 0, span: -1 };
-  const spans = t.workers[worker].spans;
-  const to = {
-    ArrowRight: () => ({ worker, span: Math.min(spans.length - 1, span + 1) }), ArrowLeft: () => ({ worker, span: Math.max(0, span - 1) }),
-    ArrowUp: () => sameTime(worker - 1), ArrowDown: () => sameTime(worker + 1),
-    Home: () => ({ worker, span: 0 }), End: () => ({ worker, span: spans.length - 1 }),
-  }[event.key];
-  if (to) choose(to(), true);
-  else if (event.key === "+" || event.key === "=") zoom(0.5);
-  else if (event.key === "-") zoom(2);
-  else if (event.key === "0") zoom(Infinity);
-  else return;
-  event.preventDefault();
-}
-
-// The span of another worker at the middle of the chosen one.
-function sameTime(worker) {
-  const { chosen, workers } = timeline;
-  if (!workers[worker]) return chosen;
-  const [begin, end] = chosen ? workers[chosen.worker].spans[chosen.span] : [0, 0];
-  const span = workers[worker].spans.findIndex((s) => s[1] > (begin + end) / 2);
-  return { worker, span: span < 0 ? workers[worker].spans.length - 1 : span };
-}
-
-function choose(chosen, byKey = false) {
-  const t = timeline;
-  if (t.chosen?.worker === chosen?.worker && t.chosen?.span === chosen?.span) return;
-  t.chosen = chosen;
-  if (chosen && byKey) bringIntoView();
-  t.barsChart?.draw();
-  showDetail();
-  if (byKey) say(t.detail.textContent);
-}
-
-function showDetail() {
-  const t = timeline;
-  if (!t.chosen) {
-    t.detail.textContent = "Point at a bar, or focus the chart and use the arrow keys, to read it.";
-    return;
-  }
-  const w = t.workers[t.chosen.worker];
-  const [begin, end, state, detail] = w.spans[t.chosen.span];
-  const about = exists(detail) && detail >= 0 ? `, group or rollout ${detail}` : typeof detail === "string" && detail ? `, ${visible(detail)}` : "";
-  t.detail.replaceChildren(swatch(stateFill(state)), make("strong", {}, visible(state)),
-    ` ${seconds(end - begin)} (worker ${w.worker}, from ${begin.toFixed(3)} s to ${end.toFixed(3)} s${about})`);
-}
-
-function bringIntoView() {
-  const t = timeline;
-  const [begin, end] = t.workers[t.chosen.worker].spans[t.chosen.span];
-  const width = t.to - t.from;
-  if (begin >= t.from && end <= t.to) return;
-  t.from = Math.max(0, Math.min(t.end - width, (begin + end) / 2 - width / 2));
-  t.to = t.from + width;
-  setTimes();
-}
-
-function zoom(factor) {
-  const t = timeline;
-  if (!t.charts.length) return;
-  const span = t.chosen ? t.workers[t.chosen.worker].spans[t.chosen.span] : null;
-  const middle = span ? (span[0] + span[1]) / 2 : (t.from + t.to) / 2;
-  const width = Math.min(t.end, Math.max(t.end / 2000, (t.to - t.from) * factor));
-  t.from = Math.max(0, Math.min(t.end - width, middle - width / 2));
-  t.to = t.from + width;
-  t.whole = width === t.end;
-  setTimes();
-}
-
-function setTimes() {
-  for (const chart of timeline.charts) {
-    Object.assign(chart.options.scales.x, { min: timeline.from, max: timeline.to });
-    chart.update("none");
-  }
+  t.table.append(make("div", { class: "filled" },
+    table(`Seconds by worker and state, step ${t.step}`, ["", ...states],
+      t.workers.map((w) => [workerName(w), ...states.map((s) => seconds(sumsByState([w])[s] || 0))]))));
 }
