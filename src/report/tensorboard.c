@@ -1,17 +1,23 @@
 #include "report/tensorboard.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "io/file.h"
 #include "report/event_file.h"
+#include "report/tensorboard_values.h"
 #include "tensorboard.pb-c.h"
+
+enum { VALUES_MAX = TLT_METRICS_MAX + 2 }; /* the lengths and the answers besides */
 
 typedef struct writer {
   tlt_event_file *file;
-  Tlt__Summary__Value value[TLT_METRICS_MAX];
-  Tlt__Summary__Value *list[TLT_METRICS_MAX]; /* to value */
+  char run[TLT_PATH_MAX];
+  tlt_tb_histogram lengths;
+  Tlt__Summary__Value value[VALUES_MAX];
+  Tlt__Summary__Value *list[VALUES_MAX]; /* to value */
 } writer;
 
 static tlt_status add(writer *w, Tlt__Event *e, tlt_err *err) {
@@ -52,6 +58,8 @@ static tlt_status start(void *context, const char *run, int64_t last_step, void 
   tlt_path_join(dir, run, "tensorboard");
   writer *w = tlt_calloc(1, sizeof *w);
   if (!w) return tlt_fail_nomem(err, "TensorBoard writer", sizeof *w);
+  snprintf(w->run, sizeof w->run, "%s", run);
+  for (int i = 0; i < VALUES_MAX; i++) w->list[i] = &w->value[i];
   tlt_status s = last_step < 0 ? tlt_path_remove(dir, err) : TLT_OK;
   if (s == TLT_OK) s = tlt_event_file_open(dir, &w->file, err);
   if (s == TLT_OK) s = add_head(w, last_step + 1, err);
@@ -60,26 +68,37 @@ static tlt_status start(void *context, const char *run, int64_t last_step, void 
   return s;
 }
 
-static tlt_status put(void *state, const tlt_metrics *m, tlt_err *err) {
-  writer *w = state;
-  Tlt__Event event = TLT__EVENT__INIT;
-  Tlt__Summary summary = TLT__SUMMARY__INIT;
-  summary.value = w->list;
+static size_t fill_scalars(writer *w, const tlt_metrics *m) {
+  size_t n = 0;
   for (int i = 0; i < m->n; i++) {
     const tlt_metric *x = &m->item[i];
     double number = x->kind == TLT_METRIC_COUNT ? (double)x->count : x->real;
     if (x->kind == TLT_METRIC_TEXT || !isfinite(number)) continue;
-    Tlt__Summary__Value *v = &w->value[summary.n_value];
+    Tlt__Summary__Value *v = &w->value[n++];
     tlt__summary__value__init(v);
     v->tag = (char *)x->key; /* read only, until this returns */
     v->value_case = TLT__SUMMARY__VALUE__VALUE_NUMBER;
     v->number = (float)number;
-    summary.value[summary.n_value++] = v;
   }
+  return n;
+}
+
+static tlt_status put(void *state, const tlt_metrics *m, tlt_err *err) {
+  writer *w = state;
+  Tlt__Event event = TLT__EVENT__INIT;
+  Tlt__Summary summary = TLT__SUMMARY__INIT;
+  tlt_tb_text answers = {0};
+  size_t n = fill_scalars(w, m);
+  n += tlt_tb_lengths(m, &w->lengths, &w->value[n]);
+  n += tlt_tb_answers(w->run, m->step, &answers, &w->value[n]);
+  summary.n_value = n;
+  summary.value = w->list;
   event.step = m->step;
   event.what_case = TLT__EVENT__WHAT_SUMMARY;
   event.summary = &summary;
-  return add(w, &event, err);
+  tlt_status s = add(w, &event, err);
+  tlt_text_free(&answers.text);
+  return s;
 }
 
 static tlt_status sync_writer(void *state, tlt_err *err) {

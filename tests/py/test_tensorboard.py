@@ -4,8 +4,10 @@ Both of its readers are asked: the Python accumulator, and the data server that 
 default. TensorFlow is not needed and not imported.
 Run alone: TLT_BIN=build/tlt python -m pytest tests/py/test_tensorboard.py"""
 import glob
+import html
 import math
 import os
+import re
 import signal
 import struct
 import sys
@@ -16,6 +18,7 @@ from conftest import TINY, read_jsonl, run_tlt
 from worker_run import Run, soon
 
 RequestContext = pytest.importorskip("tensorboard.context").RequestContext
+markdown_to_safe_html = pytest.importorskip("tensorboard.plugin_util").markdown_to_safe_html
 event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
 CONFIG = """
@@ -26,7 +29,7 @@ data: {{task: countdown, count: 8, seed: 5}}
 eval: {{every: 2, count: 4, samples: 1}}
 rollout: {{prompts: 3, samples: 4, max_tokens: 40, batch: 12}}
 checkpoint: {{every: 2}}
-log: {{rollouts: none, tensorboard: {on}}}
+log: {{rollouts: sample, tensorboard: {on}}}
 """
 
 
@@ -110,6 +113,37 @@ def test_values_are_those_of_metrics(finished, read):
     assert {step for _, step in want} == set(range(9))
     assert any(v == 0 for v in want.values())
     assert_equal(got, want)
+
+
+def test_lengths_are_a_histogram(finished):
+    reader = event_accumulator.EventAccumulator(str(finished / "tensorboard"), size_guidance={"histograms": 0})
+    reader.Reload()
+    histograms = {e.step: e.histogram_value for e in reader.Histograms("completions/length")}
+    lines = {x["step"]: x for x in read_jsonl(finished / "metrics.jsonl") if x["step"] > 0}
+    assert set(histograms) == set(lines)
+    for step, h in histograms.items():
+        x = lines[step]
+        assert (h.min, h.max, h.num, h.sum) == tuple(
+            x["completions/" + k] for k in ("min_length", "max_length", "count", "tokens"))
+        below = 0
+        for limit, count in zip(h.bucket_limit, h.bucket):
+            below += count
+            assert below == x.get(f"completions/length_le/{int(limit)}", x["completions/count"])
+        assert below == h.num and list(h.bucket_limit) == sorted(h.bucket_limit)
+
+
+def test_answers_of_a_few_steps_are_shown_as_they_stand(finished):
+    reader = event_accumulator.EventAccumulator(str(finished / "tensorboard"), size_guidance={"tensors": 0})
+    reader.Reload()
+    texts = {e.step: e.tensor_proto.string_val[0].decode() for e in reader.Tensors("answers")}
+    assert set(texts) == {1, 2, 4, 8}
+    assert reader.summary_metadata["answers"].plugin_data.plugin_name == "text"
+    for step, text in texts.items():
+        kept = read_jsonl(finished / "rollouts" / f"step-{step}.jsonl")
+        blocks = [html.unescape(b) for b in re.findall(r"<code>(.*?)</code>", markdown_to_safe_html(text), re.S)]
+        shown = [a for a in kept if [a["prompt"].strip(), a["text"].strip()] in
+                 [[p.strip(), t.strip()] for p, t in zip(blocks[::2], blocks[1::2])]]
+        assert len(shown) >= 4 == text.count("rollout "), (blocks, kept)
 
 
 def test_a_file_each_start(finished):
