@@ -111,6 +111,7 @@ def test_steps_and_timelines_arrive(live):
     becomes(page, LAST, 12)
     becomes(page, "document.getElementById('timeline-step').value", "12")
     assert page.run("document.getElementById('about').textContent").startswith("step 12 of 40")
+    assert "steps 0 to 12" in page.run("document.getElementById('time').textContent")
     assert page.errors == []
 
 

@@ -45,7 +45,8 @@ function rangeLabel(edges, i) {
 
 function samplesSection() {
   const samples = list(data.samples).filter((s) => s && typeof s === "object");
-  if (!samples.length) return [make("p", { class: "note" }, "No answers were kept (log.rollouts).")];
+  if (!samples.length)
+    return [make("p", { class: "note" }, "No answers were kept (log.rollouts)."), asLoaded()];
   const steps = [...new Set(samples.map((s) => s.step))];
   return [
     sourceLegend(samples),
@@ -54,6 +55,7 @@ function samplesSection() {
       return make("section", { class: "samples" }, make("h4", {}, stepsText(step, step)),
         make("div", { class: "cards" }, of.map(sampleCard)));
     }),
+    asLoaded(),
   ];
 }
 

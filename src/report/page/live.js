@@ -60,10 +60,34 @@ function disconnected() {
   if (live.source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
 }
 
+// The page of a run without a step knows little of it: with the first one it is worth loading again.
 function onStep(line) {
+  const first = !stepsOf(data).length;
+  if (first && performance.now() > RETRY_MS) return location.reload();
   appendLine(line);
+  addToPhases(line);
   if (data.run) data.run.step = line.step;
   redrawSoon();
+}
+
+// Seconds by state grow with the run; the last tenth is known only to those who see all steps.
+function addToPhases(line) {
+  if (!exists(line.step)) return;
+  if (!list(data.phases?.rows).length) data.phases = { steps: [line.step, line.step], rows: [] };
+  const { rows, steps } = data.phases;
+  if (list(steps).length === 2) steps[1] = line.step;
+  data.phases.last = null;
+  for (const name of Object.keys(STATES)) {
+    const value = line[`workers/${name}`];
+    const row = rows.find((r) => r && r.name === name);
+    if (row && exists(value))
+      row.seconds += value;
+    else if (value > 0)
+      rows.push({ name, seconds: value });
+  }
+  const all = total(rows.map((r) => r && r.seconds));
+  for (const row of rows)
+    if (row) row.share = row.seconds / all;
 }
 
 function onTimeline({ step, workers }) {
@@ -100,7 +124,7 @@ function showProgress() {
     PHASES[p.phase] || visible(p.phase || ""),
     exists(p.done) && p.total > 0 ? `${number(p.done)} of ${number(p.total)}` : "",
     p.rate > 0 ? `${number(Math.round(p.rate))} tokens/s` : "",
-    exists(p.left) && p.left >= 0 ? `${seconds(p.left)} left` : ""
+    exists(p.left) && p.left >= 0 ? `${seconds(Math.round(p.left))} left` : ""
   ].filter(Boolean);
   let meter = place.querySelector("progress");
   if (!meter) {

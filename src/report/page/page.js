@@ -68,7 +68,7 @@ function runSections() {
           part("What speculation and idle work saved", make("div", { id: "saved" }, remade(savedTable))),
           part("Energy and cost", remade(costTable))))),
     section("timeline", "Timeline of a step", timelineSection()),
-    section("answers", "Answers", plotGrid([lengthsPlot()]), part("Samples", ...samplesSection())),
+    section("answers", "Answers", plotGrid([lengthsPlot()]), part("Samples", samplesSection())),
     section("keys", "Any key", ...explorerSection()),
     section("setup", "Setup",
       make("div", { class: "two" },

@@ -107,11 +107,20 @@ function savedTable() {
   const rows = savedRows();
   if (!rows.length)
     return make("p", { class: "note" }, "What speculation and idle work saved is not known for this run.");
-  return table("What speculation and idle work saved", ["by", "time", "share", "how this is estimated"],
-    rows.map((s) => [visible(s.what), exists(s.seconds) ? seconds(s.seconds) : "not known", percent(s.share),
-               make("span", { class: "method" }, visible(s.method || ""))]),
-    [0, 3], { class: "saved" });
+  return [
+    table("What speculation and idle work saved", ["by", "time", "share", "how this is estimated"],
+      rows.map((s) => [visible(s.what), exists(s.seconds) ? seconds(s.seconds) : "not known",
+                 percent(s.share), visible(s.method || "")]),
+      [0, 3], { class: "saved" }),
+    asLoaded(),
+  ];
 }
+
+// Of a live page: what does not change with the events.
+const loadedAt = (data.run || {}).step;
+const asLoaded = () => data.live === true ?
+  make("p", { class: "note" }, `As of step ${number(loadedAt)}; load the page again for what came later.`) :
+  null;
 
 // ---- energy and cost: means per step, of all steps and of the last tenth
 
