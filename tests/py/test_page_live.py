@@ -135,7 +135,7 @@ def test_a_resumed_run_repeats_steps(live):
 def test_progress(live):
     server, page, _ = live
     server.send("progress", {"phase": "rollout", "step": 11, "steps": 40, "done": 32, "total": 128, "rate": 5123.4, "left": 95.2})
-    becomes(page, "document.getElementById('progress').textContent", "step 11 of 40: rollout, 32 of 128, 5,123 tokens/s, 95.2 s left")
+    becomes(page, "document.getElementById('progress').textContent", "step 11 of 40: rollout, 32 of 128, 5,123 tokens/s, 95 s left")
     server.send("progress", {"phase": "<b>", "step": 11, "steps": 40, "done": 0, "total": 0, "rate": 0})
     becomes(page, "document.getElementById('progress').textContent", "step 11 of 40: <b>")
 

@@ -124,7 +124,7 @@ function showProgress() {
     PHASES[p.phase] || visible(p.phase || ""),
     exists(p.done) && p.total > 0 ? `${number(p.done)} of ${number(p.total)}` : "",
     p.rate > 0 ? `${number(Math.round(p.rate))} tokens/s` : "",
-    exists(p.left) && p.left >= 0 ? `${seconds(Math.round(p.left))} left` : ""
+    exists(p.left) && p.left >= 0 ? `${p.left < 120 ? `${Math.round(p.left)} s` : seconds(p.left)} left` : ""
   ].filter(Boolean);
   let meter = place.querySelector("progress");
   if (!meter) {
