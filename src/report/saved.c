@@ -230,8 +230,9 @@ static void estimate_idle_work(tlt_saved *s, const tlt_run_log *log, tlt_saved_r
   explain(row,
           "Estimate: gradients computed while some worker still decoded, which the update would "
           "have had to do; in the steps that trace.json details these were %.1f %% of all gradient "
-          "seconds, carried over to all steps and divided by %.3g worker%s. Training the drafter "
-          "in idle time shows under speculation.",
+          "seconds, carried over to all steps and divided by %.3g worker%s; not subtracted: "
+          "what they slowed decoding by. Training the drafter in idle time shows under "
+          "speculation.",
           100 * s->early / s->gradient, workers, workers > 1 ? "s" : "");
 }
 

@@ -14,8 +14,9 @@
  * Idle work. Seconds of gradient spans that lie before the last decoding span of any worker in
  * their step: work that would otherwise have waited for the update. Their share of all gradient
  * seconds in the steps that the trace keeps, times the gradient seconds of the run, spread evenly
- * over workers. (workers/early_tokens counts whole groups whose gradient was begun early.) Drafter
- * training in idle time shows in the first figure. */
+ * over workers. What this work slowed decoding by is not subtracted. (workers/early_tokens counts
+ * whole groups whose gradient was begun early.) Drafter training in idle time shows in the first
+ * figure. */
 #ifndef TLT_REPORT_SAVED_H
 #define TLT_REPORT_SAVED_H
 
