@@ -66,10 +66,10 @@ static void put_numbers(tlt_comparison *c, tlt_compare_row *row, const double *v
   }
 }
 
-/* Rows that no run has anything for are left out. */
+/* Rows that no run has anything for are left out, and amounts that are zero everywhere. */
 static void add_numbers(tlt_comparison *c, const char *name, const double *value, const look *l) {
   bool known = false;
-  for (int i = 0; i < c->n; i++) known |= !isnan(value[i]);
+  for (int i = 0; i < c->n; i++) known |= !isnan(value[i]) && (value[i] != 0 || !l->ratio);
   if (known) put_numbers(c, figure(c, name), value, l);
 }
 
@@ -86,11 +86,6 @@ static double newest(const tlt_run_log *log, const char *key) {
 static double mean(const tlt_run_log *log, const char *key) {
   const tlt_run_column *column = tlt_run_find(log, key);
   return column && column->n ? column->sum / (double)column->n : NAN;
-}
-
-static double total_or_nothing(const tlt_run_log *log, const char *key) {
-  double total = tlt_run_total(log, key);
-  return total > 0 ? total : NAN;
 }
 
 static double tokens_per_second(const tlt_run_log *log, const char *key) {
@@ -142,8 +137,8 @@ static void add_worker_states(tlt_comparison *c) {
   for (int k = 0; k < TLT_WORK_STATES; k++) {
     char key[64], name[TLT_COMPARE_TEXT];
     snprintf(key, sizeof key, "workers/%s", tlt_work_name((tlt_work)k));
-    snprintf(name, sizeof name, "  of all workers: %s", tlt_work_name((tlt_work)k));
-    add_measured(c, name, total_or_nothing, key, &seconds_look);
+    snprintf(name, sizeof name, "%s, all workers", tlt_work_name((tlt_work)k));
+    add_measured(c, name, tlt_run_total, key, &seconds_look);
   }
 }
 
@@ -173,9 +168,9 @@ static void add_figures(tlt_comparison *c) {
   add_measured(c, "tokens trained", tlt_run_total, "update/tokens", &count_look);
   add_measured(c, "workers", newest, "workers/count", &count_look);
   add_measured(c, "time of all steps", tlt_run_total, "time/step", &seconds_look);
-  add_measured(c, "  rollout", tlt_run_total, "time/rollout", &seconds_look);
-  add_measured(c, "  update", tlt_run_total, "time/update", &seconds_look);
-  add_measured(c, "  evaluation", total_or_nothing, "time/eval", &seconds_look);
+  add_measured(c, "time of rollouts", tlt_run_total, "time/rollout", &seconds_look);
+  add_measured(c, "time of updates", tlt_run_total, "time/update", &seconds_look);
+  add_measured(c, "time of evaluations", tlt_run_total, "time/eval", &seconds_look);
   add_worker_states(c);
   add_measured(c, "generated tokens per second", tokens_per_second, NULL, &count_look);
   add_measured(c, "acceptance length, mean", mean, "spec/accept_length", &plain_look);

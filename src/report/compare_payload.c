@@ -30,15 +30,12 @@ static void put_notices(tlt_json_writer *w, const tlt_comparison *c) {
   tlt_json_end(w, ']');
 }
 
+/* Texts of all runs, then what each differs from the first by. */
 static void put_row(tlt_json_writer *w, const tlt_comparison *c, const tlt_compare_row *row) {
   tlt_json_begin(w, NULL, '[');
   tlt_json_put_string(w, NULL, row->name);
-  for (int i = 0; i < c->n; i++) {
-    char text[2 * TLT_COMPARE_TEXT + 8];
-    snprintf(text, sizeof text, row->difference[i][0] ? "%s   %s" : "%s", row->text[i],
-             row->difference[i]);
-    tlt_json_put_string(w, NULL, text);
-  }
+  for (int i = 0; i < c->n; i++) tlt_json_put_string(w, NULL, row->text[i]);
+  for (int i = 1; i < c->n; i++) tlt_json_put_string(w, NULL, row->difference[i]);
   tlt_json_end(w, ']');
 }
 
@@ -46,6 +43,11 @@ static void put_table(tlt_json_writer *w, const tlt_comparison *c) {
   tlt_json_begin(w, "head", '[');
   tlt_json_put_string(w, NULL, "");
   for (int i = 0; i < c->n; i++) tlt_json_put_string(w, NULL, c->name[i]);
+  for (int i = 1; i < c->n; i++) {
+    char name[TLT_COMPARE_TEXT + 16];
+    snprintf(name, sizeof name, "%s, difference", c->name[i]);
+    tlt_json_put_string(w, NULL, name);
+  }
   tlt_json_end(w, ']');
   tlt_json_begin(w, "rows", '[');
   for (int i = 0; i < c->n_rows; i++) put_row(w, c, &c->row[i]);
@@ -106,8 +108,7 @@ static void put_rows(tlt_json_writer *w, const char *key, const tlt_compare_row 
                      int runs) {
   tlt_json_begin(w, key, '{');
   for (int i = 0; i < n; i++) {
-    const char *name = rows[i].name + strspn(rows[i].name, " ");
-    tlt_json_begin(w, name, '[');
+    tlt_json_begin(w, rows[i].name, '[');
     for (int k = 0; k < runs; k++) tlt_json_put_string(w, NULL, rows[i].text[k]);
     tlt_json_end(w, ']');
   }

@@ -312,7 +312,7 @@ def test_workers_and_speculation_change_no_bit(tlt, runs):
     assert set(c["config"]) == {"speculation.draft"}
     code, out, err = tlt("compare", runs["two"], runs["one"])
     assert (code, err) == (0, "") and b"two and one are bit-identical: " in out
-    for what in ("reward, last 10 steps", "held-back accuracy", "tokens generated", "  rollout", "idle share",
+    for what in ("reward, last 10 steps", "held-back accuracy", "tokens generated", "time of rollouts", "idle share",
                  "acceptance length", "cost/cpu_seconds, total"):
         assert what in out.decode(), out.decode()
 
@@ -343,8 +343,8 @@ def test_page_of_several_runs(tlt, runs, tmp_path):
     assert (code, err) == (0, "")
     page = payload(tmp_path / "c.html")
     assert len(page["runs"]) == 3 and "bit-identical" in page["compare"]["verdict"]
-    assert page["compare"]["head"] == ["", "two", "one", "seed"]
-    assert all(len(row) == 4 for row in page["compare"]["rows"])
+    assert page["compare"]["head"] == ["", "two", "one", "seed", "one, difference", "seed, difference"]
+    assert all(len(row) == 6 for row in page["compare"]["rows"])
     assert page["runs"][2]["columns"]["step"] == [0, 1, 2, 3]
 
 
