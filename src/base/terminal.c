@@ -21,20 +21,25 @@ bool tlt_terminal(void) {
   return (isatty(STDERR_FILENO) || launcher()) && kind && strcmp(kind, "dumb") != 0;
 }
 
-/* The launcher's, by its name: a pipe lies between. */
-static int launcher_fd(void) {
-  static int fd = -1;
-  const char *name = launcher();
-  if (fd < 0 && name && *name == '/') fd = open(name, O_RDONLY | O_NOCTTY | O_CLOEXEC);
-  return fd;
+static bool size_of(int fd, struct winsize *size) {
+  return ioctl(fd, TIOCGWINSZ, size) == 0 && size->ws_col > 0 && size->ws_row > 0;
+}
+
+/* Of the launcher's, by its name: a pipe lies between. */
+static bool size_by_name(const char *name, struct winsize *size) {
+  int fd = name && *name == '/' ? open(name, O_RDONLY | O_NOCTTY | O_CLOEXEC) : -1;
+  if (fd < 0) return false;
+  bool known = size_of(fd, size);
+  close(fd);
+  return known;
 }
 
 void tlt_terminal_size(int *columns, int *rows) {
   struct winsize size = {0};
-  int fd = isatty(STDERR_FILENO) ? STDERR_FILENO : launcher_fd();
-  bool known = fd >= 0 && ioctl(fd, TIOCGWINSZ, &size) == 0;
-  *columns = known && size.ws_col > 0 ? size.ws_col : 80;
-  *rows = known && size.ws_row > 0 ? size.ws_row : 24;
+  bool own = isatty(STDERR_FILENO);
+  bool known = own ? size_of(STDERR_FILENO, &size) : size_by_name(launcher(), &size);
+  *columns = known ? size.ws_col : 80;
+  *rows = known ? size.ws_row : 24;
 }
 
 bool tlt_terminal_utf8(void) {

@@ -1,6 +1,6 @@
 /* The terminal that a person looks at while this process runs: its own standard error, or that of
  * the launcher that passes on what workers print (cluster/launch.h). Nothing here writes to it or
- * changes its modes. Threads: the main thread. */
+ * changes its modes. Threads: any. */
 #ifndef TLT_BASE_TERMINAL_H
 #define TLT_BASE_TERMINAL_H
 
