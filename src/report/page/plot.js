@@ -45,7 +45,7 @@ function draw(p, keep = false) {
   for (const e of [p.box, p.legend, p.values]) e.hidden = empty;
   p.node.classList.toggle("empty", empty);
   p.node.hidden = empty && Boolean(p.spec.optional);
-  p.note.textContent = empty ? built || "Not recorded in this run." : built.note || p.spec.note || "";
+  p.note.textContent = empty ? sentenceFor(built) : built.note || "";
   if (p.chart && (empty || !keep)) {
     p.chart.destroy();
     p.chart = null;
@@ -61,6 +61,11 @@ function draw(p, keep = false) {
   p.canvas.setAttribute("aria-label", describe(p));
   fillLegend(p);
   fillTable(p);
+}
+
+function sentenceFor(built) {
+  if (!runs.some((r) => stepsOf(r).length)) return "No step is finished yet.";
+  return built || "Not recorded in this run.";
 }
 
 const PLAIN = {
