@@ -3,8 +3,8 @@
     python bench/idle_work.py steps OUT CONFIG.yaml [--steps N] [--rounds N] [--set K=V ...]
     python bench/idle_work.py slowdown OUT CONFIG.yaml [--steps N] [--set K=V ...]
 
-`steps` runs the same run in turn with everything on (two workers), with idle work off, and with
-speculation off too as one worker with two threads and as two workers with one, and prints where the
+`steps` runs the same run in turn with everything on (two workers), without lending of cores, without idle
+work, and with speculation off too as one worker with two threads and as two workers with one, and prints where the
 seconds of a step went. Bits must agree. `slowdown` runs two workers whose idle work rests every other
 second (TLT_IDLE_TOGGLE) and compares the tokens per second of the worker that decodes in neighbouring
 windows of about a second, with a 95 % interval over the pairs."""
@@ -22,11 +22,12 @@ OFF = ["--set", "speculation.draft=off"]
 NO_IDLE = ["--set", "drafter.idle_order=[]", "--set", "drafter.train=off"]
 SETTINGS = {
     "all on, 2 workers": ["--workers", "2"],
+    "no lending, 2 workers": ["--workers", "2", "--set", "drafter.idle_order=[gradient, drafter]"],
     "no idle work, 2 workers": ["--workers", "2", *NO_IDLE],
     "all off, 2 workers": ["--workers", "2", *OFF, *NO_IDLE],
     "all off, 1 worker, 2 threads": ["--workers", "1", *OFF, *NO_IDLE],
 }
-STATES = ["decoding", "gradient", "drafter", "update", "idle", "waiting", "reward", "saving", "other"]
+STATES = ["decoding", "gradient", "drafter", "update", "lending", "idle", "waiting", "reward", "saving", "other"]
 
 
 def train(config, run, extra, env=None):
