@@ -1,6 +1,5 @@
 #include "report/prometheus.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,7 +22,7 @@ static bool is_plain(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
-/* Keys whose last parts are labels: pattern with two or one "%" parts behind `prefix`. */
+/* Keys whose one or two parts behind `prefix` are labels. */
 static const struct {
   const char *prefix, *name, *first, *second; /* second NULL: one part */
 } labelled[] = {

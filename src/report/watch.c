@@ -1,6 +1,5 @@
 #include "report/watch.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,10 +14,9 @@
 #include "report/prometheus.h"
 
 enum {
-  ALIVE_SECONDS = 15,   /* between comments */
-  PAGE_SHARE = 20,      /* the page is made anew at most this share of the time: 1/20 */
-  PACKED_MAX = 8 << 20, /* accounts of one step */
-  RETRY_MS = 2000       /* before a browser connects again */
+  ALIVE_SECONDS = 15, /* between comments */
+  PAGE_SHARE = 20,    /* making pages takes at most one part in so many of the time */
+  RETRY_MS = 2000     /* before a browser connects again */
 };
 
 #define PROGRESS_S 0.2 /* between events about one phase */
@@ -68,7 +66,7 @@ static tlt_status put_account(void *state, const tlt_account *a, tlt_err *err) {
   size_t bytes = tlt_account_bytes(a);
   if (a->step != w->accounts_step) tlt_text_clear(&w->accounts);
   w->accounts_step = a->step;
-  if (w->accounts.n + bytes > PACKED_MAX) return TLT_OK;
+  if (w->accounts.n + bytes > TLT_FEED_TIMELINE_BYTES / 2) return TLT_OK;
   char *packed = tlt_malloc(bytes);
   if (!packed) return tlt_fail_nomem(err, "watch", bytes);
   tlt_account_pack(a, packed);
