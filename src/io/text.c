@@ -108,7 +108,7 @@ void tlt_text_json_string(tlt_text *t, const char *s, size_t n) {
   tlt_text_add(t, "\"");
   while (i < n) {
     unsigned char c = (unsigned char)s[i];
-    size_t length = tlt_utf8_length(s + i, n - i);
+    size_t length = c ? tlt_utf8_length(s + i, n - i) : 0;
     if (length && c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) {
       i += length;
       continue;

@@ -30,7 +30,8 @@ tlt_status tlt_text_check(const tlt_text *t, tlt_err *err); /* TLT_ENOMEM if it 
 void tlt_text_f32(tlt_text *t, float x);
 void tlt_text_f64(tlt_text *t, double x);
 
-/* A quoted JSON string. Bytes that are not UTF-8 become U+FFFD, one per bad byte. */
+/* A quoted JSON string. Bytes that are not UTF-8 become U+FFFD, one per bad byte, and so does NUL,
+ * which readers of JSON refuse (io/json.h among them). */
 void tlt_text_json_string(tlt_text *t, const char *s, size_t n);
 
 /* Length in bytes (1 to 4) of the valid UTF-8 sequence at s, 0 if there is none within n bytes.

@@ -4,7 +4,7 @@
  *
  * prompt is the text that the model was given, special tokens spelled out; of one longer than
  * TLT_LOG_PROMPT_BYTES the middle is left out and a mark says how much. ids are the answer's
- * tokens. Bytes of a text that are not UTF-8 stand as U+FFFD. */
+ * tokens. Bytes of a text that are not UTF-8, and NUL, stand as U+FFFD. */
 #ifndef TLT_RL_ROLLOUT_LOG_H
 #define TLT_RL_ROLLOUT_LOG_H
 

@@ -95,7 +95,7 @@ tlt_spec_log *tlt_spec_log_open(const char *run, int64_t last_step, tlt_log_roll
 /* ---- writing ----------------------------------------------------------------------------------
  */
 
-/* A byte that is no UTF-8 stands as U+FFFD in the rollout file. */
+/* A byte that is no UTF-8, or NUL, stands as U+FFFD in the rollout file. */
 enum { REPLACEMENT_BYTES = 3 };
 
 static void put_bytes(tlt_json_writer *w, const tlt_answer *a, const tlt_tokenizer *t) {
@@ -106,7 +106,7 @@ static void put_bytes(tlt_json_writer *w, const tlt_answer *a, const tlt_tokeniz
     tlt_tokenizer_bytes(t, a->tokens[i], &own);
     end += own;
     while (at < n) {
-      size_t length = tlt_utf8_length(a->text + at, n - at);
+      size_t length = a->text[at] ? tlt_utf8_length(a->text + at, n - at) : 0;
       if (at + (length ? length : 1) > end) break;
       bytes += length ? length : REPLACEMENT_BYTES;
       at += length ? length : 1;

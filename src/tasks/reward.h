@@ -7,7 +7,7 @@
  *     to the child    {"id": 12, "prompt": ..., "completion": "...", "answer": ..., "meta": {...}}
  *     from the child  {"id": 12, "reward": 0.5}  or  {"id": 12, "error": "why"}
  * Several items may wait in a child; answers may come in any order. End of stdin means: exit. A
- * completion that is not valid UTF-8 is sent with U+FFFD for each bad byte.
+ * completion that is not valid UTF-8 is sent with U+FFFD for each bad byte and for NUL.
  *
  * Children run in their own process group, with a cleaned environment (PATH, HOME, LANG, LC_*,
  * TMPDIR, TZ, PYTHON*, and names starting with TLT_REWARD_), no new privileges, resource limits,
