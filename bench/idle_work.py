@@ -73,9 +73,9 @@ def load(run):
     spans, points = {}, {}
     for e in json.load(open(run / "trace.json"))["traceEvents"]:
         if e["ph"] == "X" and e["cat"] == "work":
-            spans.setdefault(e["tid"], []).append((e["ts"] / 1e6, (e["ts"] + e["dur"]) / 1e6, e["name"]))
+            spans.setdefault(e["tid"] - 1, []).append((e["ts"] / 1e6, (e["ts"] + e["dur"]) / 1e6, e["name"]))
         if e["ph"] == "C":
-            points.setdefault(e["tid"], {}).setdefault(e["ts"] / 1e6, {}).update(e["args"])
+            points.setdefault(e["tid"] - 1, {}).setdefault(e["ts"] / 1e6, {}).update(e["args"])
     return spans, {w: [(t, v["sequences"], v["steps per second"]) for t, v in sorted(p.items())]
                    for w, p in points.items()}
 

@@ -248,9 +248,10 @@ static void take_event(tlt_run_trace *t, const json_t *event, tlt_run_trace_sink
   if (!phase || !strcmp(phase, "M")) return;
   const char *cat = json_string_value(json_object_get(event, "cat"));
   if (cat && !strcmp(cat, "step") && !strcmp(phase, "X")) t->begin = seconds_at(event, "ts");
-  if (tid < 0 || tid >= TLT_TRACE_WORKERS_MAX) return;
-  if (t->open && t->account.worker != tid) flush(t, sink, context);
-  if (!t->open) open_account(t, step, (int)tid);
+  if (tid < 1 || tid > TLT_TRACE_WORKERS_MAX) return;
+  int worker = (int)tid - 1;
+  if (t->open && t->account.worker != worker) flush(t, sink, context);
+  if (!t->open) open_account(t, step, worker);
   double at = seconds_at(event, "ts") - t->begin;
   if (!strcmp(phase, "C")) take_counter(t, event, name, at);
   if (!strcmp(phase, "X")) take_span(&t->account, event, name, at);

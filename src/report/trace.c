@@ -36,9 +36,14 @@ typedef struct writer {
 /* ---- tracks -------------------------------------------------------------------------------------
  */
 
-/* Track 0 is that of the steps, track w + 1 that of worker w. */
+/* Track 0 is that of the steps, track w + 1 that of worker w. No thread has number 0, which
+ * Perfetto takes for another name of the process's first. */
 static int thread_of(int track) {
-  return track == 0 ? TLT_TRACE_STEPS : track - 1;
+  return track == 0 ? TLT_TRACE_STEPS : track;
+}
+
+static int thread_of_worker(const tlt_account *a) {
+  return thread_of(a->worker + 1);
 }
 
 static tlt_status want_track(writer *w, int track, tlt_err *err) {
@@ -72,13 +77,13 @@ static void see(void *context, const json_t *event) {
                json_number_value(json_object_get(event, "dur"));
   int64_t ns = end < END_MAX ? (int64_t)(end * 1000 + 0.5) : 0; /* damaged: passed over */
   if (ns > w->before) w->before = ns;
-  if (!name || strcmp(name, "thread_name") || tid < 0 || tid > TID_MAX) return;
+  if (!name || strcmp(name, "thread_name") || tid < 1 || tid > TID_MAX) return;
   if (tid >= TLT_TRACE_BESIDE) {
     beside *b = want_beside(w, (int)tid);
     if (b) b->end = 0;
     return;
   }
-  int track = tid == TLT_TRACE_STEPS ? 0 : (int)tid + 1;
+  int track = tid == TLT_TRACE_STEPS ? 0 : (int)tid;
   if (want_track(w, track, NULL) == TLT_OK) w->end[track] = 0;
 }
 
@@ -136,7 +141,7 @@ static void put_span(writer *w, const tlt_account *a, const tlt_span *s) {
   double cut = s->end - s->begin - (double)(end - begin) * 1e-9;
   if (cut > 1e-8) w->cut += cut; /* else by rounding */
   if (end <= begin) return;
-  begin_event(w, a->step, "work", 'X', a->worker);
+  begin_event(w, a->step, "work", 'X', thread_of_worker(a));
   put_ns(w, "ts", begin);
   put_ns(w, "dur", end - begin);
   tlt_text_printf(&w->lines, ",\"name\":\"%s\",\"args\":{", tlt_work_name((tlt_work)s->state));
@@ -148,7 +153,7 @@ static void put_span(writer *w, const tlt_account *a, const tlt_span *s) {
 
 static void put_counter(writer *w, const tlt_account *a, int64_t at, const char *name,
                         const char *key, double value) {
-  begin_event(w, a->step, "count", 'C', a->worker);
+  begin_event(w, a->step, "count", 'C', thread_of_worker(a));
   put_ns(w, "ts", at);
   tlt_text_printf(&w->lines, ",\"name\":\"worker %d %s\",\"args\":{\"%s\":", a->worker, name, key);
   tlt_text_f64(&w->lines, value);
@@ -169,7 +174,7 @@ static void put_point(writer *w, const tlt_account *a, int64_t from, const tlt_p
 }
 
 static void put_totals(writer *w, const tlt_account *a) {
-  begin_event(w, a->step, "step", 'i', a->worker);
+  begin_event(w, a->step, "step", 'i', thread_of_worker(a));
   w->end[a->worker + 1] = place(w, a->worker + 1, a, a->end - a->begin);
   put_ns(w, "ts", w->end[a->worker + 1]);
   tlt_text_add(&w->lines, ",\"s\":\"t\",\"name\":\"totals\",\"args\":{");
@@ -190,7 +195,7 @@ static void put_totals(writer *w, const tlt_account *a) {
 static void put_group(writer *w, const tlt_account *a, const tlt_aside *x) {
   int64_t at[2] = {moment(w, a, x->begin), moment(w, a, x->end)};
   for (int i = 0; i < 2; i++) {
-    begin_event(w, a->step, "group", "be"[i], a -> worker);
+    begin_event(w, a->step, "group", i ? 'e' : 'b', thread_of_worker(a));
     put_ns(w, "ts", at[i]);
     tlt_text_printf(&w->lines, ",\"id\":%lld,\"name\":\"group\",\"args\":{", (long long)x->detail);
     if (i == 0)

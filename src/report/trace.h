@@ -1,8 +1,8 @@
 /* trace.json: what every worker did, in Chrome's trace format (Perfetto, chrome://tracing).
  *
- * Process 1 is the run; thread w is worker w; thread TLT_TRACE_STEPS holds the RL steps as worker 0
- * saw them and, inside, their stages. Times are microseconds of the run: a resumed run goes on
- * where the kept part ends.
+ * Process 1 is the run; thread w + 1 is worker w; thread TLT_TRACE_STEPS holds the RL steps as
+ * worker 0 saw them and, inside, their stages. Times are microseconds of the run: a resumed run
+ * goes on where the kept part ends.
  *
  *   worker threads   X events named after states (events/spans.h), end to end, never overlapping;
  *                    args: detail (group or rollout, if any), count. At the end of the step an

@@ -46,7 +46,7 @@ def check_event(e):
     assert isinstance(e["step"], int) and e["step"] >= 0 and e["pid"] == 1
     assert e["ph"] in CATEGORY[e["cat"]], e
     if e["cat"] == "work":
-        assert e["tid"] < STEPS_THREAD and e["name"] in STATES and e["args"]["count"] >= 1, e
+        assert 0 < e["tid"] < STEPS_THREAD and e["name"] in STATES and e["args"]["count"] >= 1, e
         assert set(e["args"]) <= {"count", "detail"}, e
     if e["cat"] == "stage":
         assert e["tid"] == STEPS_THREAD and e["name"] in STAGES, e
@@ -54,7 +54,7 @@ def check_event(e):
         assert e["name"] == ("checkpoint" if (e["tid"] - BESIDE) % EACH == WRITER else "reward"), e
         assert e["tid"] >= BESIDE and set(e["args"]) == {"detail"}, e
     if e["ph"] == "b":
-        assert e["args"] == {"worker": e["tid"], "detail": e["id"]}, e
+        assert e["args"] == {"worker": e["tid"] - 1, "detail": e["id"]}, e
     if e["ph"] == "C":
         assert all(v >= 0 for v in e["args"].values()), e
 
@@ -97,8 +97,9 @@ def check_totals(events, metrics):
             off = sum(abs(spans[key].get(s, 0) * 1e-9 - totals[s]) for s in STATES) / 2
             assert off <= folded + 1e-6, (e, spans[key])
         line = metrics.get(e["step"], {})
-        if f"workers/{e['tid']}/decoding" in line:
-            assert totals == {s: line[f"workers/{e['tid']}/{s}"] for s in STATES}, e
+        worker = e["tid"] - 1
+        if f"workers/{worker}/decoding" in line:
+            assert totals == {s: line[f"workers/{worker}/{s}"] for s in STATES}, e
     return seen
 
 
@@ -129,7 +130,7 @@ def check(run):
 
 
 def totals(events):
-    return [(e["step"], e["tid"]) for e in events if e["name"] == "totals"]
+    return [(e["step"], e["tid"] - 1) for e in events if e["name"] == "totals"]
 
 
 def damage(events, which, change):
@@ -276,7 +277,7 @@ def check_report(run, events):
     assert sum(phases.values()) == pytest.approx(sum(line.get("workers/seconds", 0) for line in lines), abs=1e-6)
     for step, workers in page["timeline"]["data"].items():
         for worker in workers:
-            spans = [e for e in events if e["cat"] == "work" and (e["step"], e["tid"]) == (int(step), worker["worker"])]
+            spans = [e for e in events if e["cat"] == "work" and (e["step"], e["tid"] - 1) == (int(step), worker["worker"])]
             assert [e["name"] for e in spans] == [span[2] for span in worker["spans"]]
             assert [e["args"].get("detail") for e in spans] == [span[3] for span in worker["spans"]]
             assert [(e["ts"] - begin[int(step)]) * 1e-6 for e in spans] == pytest.approx(
@@ -329,7 +330,7 @@ def test_reward_processes_are_seen(train, workers):
     ends = {(e["step"], e["id"]): ns(e["ts"]) for e in events if e["ph"] == "e"}
     for e in scored:  # within the life of its group, on its worker
         key = e["step"], e["args"]["detail"]
-        assert groups[key]["tid"] == (e["tid"] - BESIDE) // EACH, e
+        assert groups[key]["tid"] == (e["tid"] - BESIDE) // EACH + 1, e
         assert ns(groups[key]["ts"]) <= ns(e["ts"]) and ns(e["ts"]) + ns(e["dur"]) <= ends[key] + 1, e
     saved = sorted({line.get("drafter/seconds_save", None) or 0 for line in read_jsonl(run / "metrics.jsonl")} - {0})
     written = sorted(ns(e["dur"]) * 1e-9 for e in events if e["name"] == "checkpoint")

@@ -53,6 +53,8 @@ def check_fields(e, own):
     assert isinstance(e.get("cat", ""), str) and isinstance(e.get("args", {}), dict), e
     for key in ("pid", "tid"):
         assert isinstance(e.get(key), int) and 0 <= e[key] < 2**31, e
+    if e["ph"] not in "M":
+        assert e["pid"] > 0 and e["tid"] > 0, e  # 0 is legal, but Perfetto gives its events to thread `pid`
     if e["ph"] != "M":
         assert number(e["ts"]) and 0 <= e["ts"] < 2**53, e
     if e["ph"] == "X":
