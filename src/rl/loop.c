@@ -450,7 +450,7 @@ static tlt_status log_answers(tlt_loop *l, const step_record *r, tlt_err *err) {
 
 static tlt_status step(tlt_loop *l, tlt_err *err) {
   step_record r = {.observed = !l->session->unobserved};
-  double from = tlt_now();
+  double from = tlt_now(), cpu = tlt_cpu();
   l->at_work = l->state->step + 1;
   tlt_status s = run_rollout(l, &r, err);
   if (s == TLT_OK) s = run_update(l, &r, err);
@@ -471,8 +471,9 @@ static tlt_status step(tlt_loop *l, tlt_err *err) {
   if (s == TLT_OK) show_step(l, &r);
   record_free(&r);
   if (l->session->observe)
-    tlt_log_write(TLT_LOG_INFO, "step %lld: %s, %.6f s", (long long)l->state->step,
-                  r.observed ? "observed" : "unobserved", tlt_now() - from);
+    tlt_log_write(TLT_LOG_INFO, "step %lld: %s, %.6f s, %.6f s of processor",
+                  (long long)l->state->step, r.observed ? "observed" : "unobserved",
+                  tlt_now() - from, tlt_cpu() - cpu);
   if (s == TLT_OK && save_due(l)) s = save(l, err);
   return s;
 }
