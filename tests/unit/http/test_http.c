@@ -260,7 +260,7 @@ static void good(void) {
   assert_int_equal(status_of(request, sizeof request - 1, &text), 200);
   assert_non_null(strstr(text, "\r\n\r\nhello"));
   tlt_free(text);
-  assert_true(tlt_now() - from < 1);
+  assert_true(tlt_now() - from < 3); /* far below the patience for the others */
 }
 
 static void wait_for(atomic_int *what, int value, double seconds) {
@@ -477,7 +477,7 @@ static void test_dripping_client(void **state) {
     usleep(200000);
   }
   assert_true(tlt_now() - from > TLT_HTTP_HEADER_SECONDS - 1);
-  assert_true(tlt_now() - from < TLT_HTTP_HEADER_SECONDS + 3);
+  assert_true(tlt_now() - from < TLT_HTTP_HEADER_SECONDS + 5);
   close(fd);
   good();
 }
