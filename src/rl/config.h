@@ -66,7 +66,12 @@ typedef struct tlt_conf_speculation {
 } tlt_conf_speculation;
 
 typedef enum tlt_drafter_train { TLT_DRAFTER_OFF, TLT_DRAFTER_IDLE } tlt_drafter_train;
-typedef enum tlt_idle_work { TLT_IDLE_GRADIENT, TLT_IDLE_DRAFTER, TLT_IDLE_LEND, TLT_IDLE_WORKS } tlt_idle_work;
+typedef enum tlt_idle_work {
+  TLT_IDLE_GRADIENT,
+  TLT_IDLE_DRAFTER,
+  TLT_IDLE_LEND,
+  TLT_IDLE_WORKS
+} tlt_idle_work;
 
 typedef struct tlt_conf_drafter {
   char *path;                     /* directory of a learned drafter to start from, or NULL */
