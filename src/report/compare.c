@@ -163,6 +163,7 @@ static void add_figures(tlt_comparison *c) {
   add_accuracy(c);
   add_measured(c, "answer tokens, last 10 steps", tlt_run_recent, "completions/mean_length",
                &length_look);
+  add_measured(c, "loss, last 10 steps", tlt_run_recent, "loss", &plain_look);
   add_measured(c, "entropy, last 10 steps", tlt_run_recent, "entropy", &plain_look);
   add_measured(c, "tokens generated", tlt_run_total, "completions/tokens", &count_look);
   add_measured(c, "tokens trained", tlt_run_total, "update/tokens", &count_look);

@@ -141,20 +141,19 @@ tlt_status tlt_run_answers_add(tlt_run_answers *a, const char *run, int64_t step
 /* ---- sources ------------------------------------------------------------------------------------
  */
 
-typedef struct window {
-  int64_t first, last; /* steps of the list */
-} window;
-
-/* Lines begin with their step; anything else is for the parser to judge. */
-static bool is_near(void *context, const char *text, size_t n) {
+/* Whether a line is of a step in the list. Lines begin with their step; anything else is for the
+ * parser to judge. */
+static bool is_wanted(void *context, const char *text, size_t n) {
   static const char start[] = "{\"step\": ";
-  const window *w = context;
+  const tlt_run_answers *a = context;
   char digits[24] = "";
   size_t skip = sizeof start - 1;
   if (n < skip + sizeof digits || memcmp(text, start, skip)) return true;
   memcpy(digits, text + skip, sizeof digits - 1);
   int64_t step = strtoll(digits, NULL, 10);
-  return step >= w->first && step <= w->last;
+  for (int i = 0; i < a->n; i++)
+    if (a->answer[i].step == step) return true;
+  return false;
 }
 
 static bool letters_are_known(const char *sources) {
@@ -201,12 +200,7 @@ tlt_status tlt_run_answers_sources(tlt_run_answers *a, const char *run, tlt_noti
                                    tlt_err *err) {
   tlt_run_lines *lines = NULL;
   json_t *object;
-  window w = {INT64_MAX, INT64_MIN};
-  for (int i = 0; i < a->n; i++) {
-    if (a->answer[i].step < w.first) w.first = a->answer[i].step;
-    if (a->answer[i].step > w.last) w.last = a->answer[i].step;
-  }
-  tlt_status s = tlt_run_lines_open(run, "spec.jsonl", is_near, &w, notices, &lines, err);
+  tlt_status s = tlt_run_lines_open(run, "spec.jsonl", is_wanted, a, notices, &lines, err);
   while (s == TLT_OK && (s = tlt_run_lines_next(lines, &object, err)) == TLT_OK && object) {
     tlt_run_answer *x = find_answer(a, object);
     if (x) s = put_sources(x, object, notices, tlt_run_lines_number(lines), err);

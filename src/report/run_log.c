@@ -184,35 +184,42 @@ static int row_for(tlt_run_log *log, int64_t step) {
   return row;
 }
 
-static tlt_run_column *new_column(tlt_run_log *log, const char *key) {
+/* *out NULL: too many keys, which is told. */
+static tlt_status new_column(tlt_run_log *log, const char *key, tlt_run_column **out,
+                             tlt_err *err) {
+  *out = NULL;
   if (log->n_columns == TLT_RUN_COLUMNS) {
     tlt_notice(&log->notices, "metrics.jsonl: more than %d keys, the others are left out",
                TLT_RUN_COLUMNS);
-    return NULL;
+    return TLT_OK;
   }
   tlt_run_column c = {.key = tlt_strdup(key), .follows = -1};
   c.cell = tlt_calloc(TLT_RUN_ROWS, sizeof *c.cell);
   if (!c.key || !c.cell) {
     tlt_free(c.key);
     tlt_free(c.cell);
-    return NULL;
+    return tlt_fail_nomem(err, "metrics", TLT_RUN_ROWS * sizeof *c.cell);
   }
   log->column[log->n_columns] = c;
-  return &log->column[log->n_columns++];
+  *out = &log->column[log->n_columns++];
+  return TLT_OK;
 }
 
-/* Lines of a run mostly have the same keys in the same order. */
-static tlt_run_column *column_for(tlt_run_log *log, const char *key, int *before) {
+/* Lines of a run mostly have the same keys in the same order. *before: the column of the key before
+ * this one, -1: none. */
+static tlt_status column_for(tlt_run_log *log, const char *key, int *before, tlt_run_column **out,
+                             tlt_err *err) {
   int next = *before < 0 ? 0 : log->column[*before].follows, found = -1;
   if (next >= 0 && next < log->n_columns && !strcmp(log->column[next].key, key)) found = next;
   for (int i = 0; found < 0 && i < log->n_columns; i++)
     if (!strcmp(log->column[i].key, key)) found = i;
-  tlt_run_column *c = found >= 0 ? &log->column[found] : new_column(log, key);
-  if (!c) return NULL;
-  found = (int)(c - log->column);
+  *out = found >= 0 ? &log->column[found] : NULL;
+  tlt_status s = *out ? TLT_OK : new_column(log, key, out, err);
+  if (!*out) return s;
+  found = (int)(*out - log->column);
   if (*before >= 0) log->column[*before].follows = found;
   *before = found;
-  return c;
+  return TLT_OK;
 }
 
 static void put_value(tlt_run_column *c, int row, int64_t step, double value) {
@@ -240,17 +247,20 @@ static void keep_hashes(tlt_run_log *log, const json_t *object, int64_t step) {
   log->hashes[log->n_hashes - 1] = h;
 }
 
-static void take_values(tlt_run_log *log, const json_t *object, int64_t step) {
+static tlt_status take_values(tlt_run_log *log, const json_t *object, int64_t step, tlt_err *err) {
   int row = row_for(log, step), before = -1;
   const char *key;
   json_t *value;
   keep_hashes(log, object, step);
   json_object_foreach((json_t *)object, key, value) {
-    if (!json_is_number(value) || !strcmp(key, "step")) continue;
+    tlt_run_column *c;
     double number = json_number_value(value);
-    tlt_run_column *c = isfinite(number) ? column_for(log, key, &before) : NULL;
+    if (!json_is_number(value) || !strcmp(key, "step") || !isfinite(number)) continue;
+    tlt_status s = column_for(log, key, &before, &c, err);
+    if (s != TLT_OK) return s;
     if (c) put_value(c, row, step, number);
   }
+  return TLT_OK;
 }
 
 int64_t tlt_run_line_step(const json_t *object, int64_t before, long line, tlt_notices *notices) {
@@ -273,8 +283,9 @@ static tlt_status take_lines(tlt_run_log *log, tlt_run_lines *lines, tlt_err *er
     tlt_status s = tlt_run_lines_next(lines, &object, err);
     if (s != TLT_OK || !object) return s;
     int64_t step = tlt_run_line_step(object, before, tlt_run_lines_number(lines), &log->notices);
-    if (step >= 0) take_values(log, object, before = step);
+    if (step >= 0) s = take_values(log, object, before = step, err);
     json_decref(object);
+    if (s != TLT_OK) return s;
   }
 }
 
