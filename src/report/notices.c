@@ -121,22 +121,27 @@ tlt_status tlt_run_lines_open(const char *dir, const char *name, tlt_run_want wa
   return s;
 }
 
-static json_t *parse_line(tlt_run_lines *r, const char *text, size_t n) {
+/* *out NULL: the line is left out, which is told. */
+static tlt_status parse_line(tlt_run_lines *r, const char *text, size_t n, json_t **out,
+                             tlt_err *err) {
   tlt_err why = {0};
   bool mended;
   long line = tlt_lines_number(r->lines);
   json_t *value = parse(text, n, &mended, &why);
+  if (!value && why.status == TLT_ENOMEM) return tlt_fail(err, why.status, "%s", why.text);
   if (mended)
     tlt_notice(r->notices, "%s line %ld: %s; shown as U+FFFD", r->name, line, reason(&why));
   else if (!value && tlt_lines_torn(r->lines))
     tlt_notice(r->notices, "%s line %ld: ends in mid-line, left out", r->name, line);
   else if (!value) tlt_notice(r->notices, "%s line %ld: %s; left out", r->name, line, reason(&why));
-  if (!value || json_is_object(value)) return value;
+  *out = value;
+  if (!value || json_is_object(value)) return TLT_OK;
   char got[64];
   tlt_json_describe(value, got);
   tlt_notice(r->notices, "%s line %ld: got %s, expected an object; left out", r->name, line, got);
   json_decref(value);
-  return NULL;
+  *out = NULL;
+  return TLT_OK;
 }
 
 static bool blank(const char *text, size_t n) {
@@ -154,8 +159,9 @@ tlt_status tlt_run_lines_next(tlt_run_lines *r, json_t **out, tlt_err *err) {
     tlt_status s = tlt_lines_next(r->lines, &text, &n, &why);
     if (s != TLT_OK) return give_up(r, s, &why, err);
     if (!text) return TLT_OK;
-    if (!blank(text, n) && (!r->want || r->want(r->context, text, n)))
-      *out = parse_line(r, text, n);
+    if (blank(text, n) || (r->want && !r->want(r->context, text, n))) continue;
+    s = parse_line(r, text, n, out, err);
+    if (s != TLT_OK) return s;
   }
   return TLT_OK;
 }
