@@ -276,6 +276,14 @@ static int64_t run_slice(tlt_pool *pool, tlt_pool_task task, void *context, int6
   return next < items ? next : items;
 }
 
+/* In one go, or where cores are lent so that those which come or go in the middle are noticed. */
+static void run_in_slices(tlt_pool *pool, tlt_pool_task task, void *context, int64_t items) {
+  for (int64_t first = 0; first < items;) {
+    double until = pool->lending ? tlt_now() + TLT_POOL_SLICE_MS * 1e-3 : 0;
+    first = run_slice(pool, task, context, first, items, until);
+  }
+}
+
 /* ---- pauses ---- */
 
 static void pause_run(tlt_pool *pool) {
@@ -299,7 +307,7 @@ bool tlt_pool_abandoned(const tlt_pool *pool) { return pool->abandoned; }
 void tlt_pool_run(tlt_pool *pool, tlt_pool_task task, void *context, int64_t items) {
   if (items <= 0) return;
   if (!pool->hook || pool->pausing) {
-    run_slice(pool, task, context, 0, items, 0);
+    run_in_slices(pool, task, context, items);
     return;
   }
   for (int64_t first = 0; first < items && !pool->abandoned;) {
