@@ -39,15 +39,23 @@ typedef struct tlt_spec_source {
   int *index;               /* [batch] place in seq of each sequence of the step, or -1 */
 } tlt_spec_source;
 
+/* What steps cost, and whether to speculate at all: other numbers of cores, other answers. */
+typedef struct tlt_spec_prices {
+  tlt_cost verify;
+  tlt_arbiter arbiter;
+} tlt_spec_prices;
+
 struct tlt_spec {
   tlt_spec_options o;
+  const tlt_pool *pool;
   tlt_bandit *bandit; /* NULL: planner */
   int n_sources;
   tlt_spec_source source[TLT_SOURCES];
   tlt_calibration calibration;
-  tlt_cost verify;
+  tlt_spec_prices own, borrowed; /* on own cores, and with some of other workers */
+  bool has_borrowed;             /* ever */
+  tlt_spec_prices *price;        /* of the step: one of the two */
   tlt_lengths lengths;
-  tlt_arbiter arbiter;
   tlt_tree *tree; /* [batch] by slot */
   int full;       /* most sequences seen in a step: fewer is the tail */
 

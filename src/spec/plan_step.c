@@ -253,11 +253,11 @@ void tlt_spec_plan(tlt_spec *s, int room, int prompt_rows) {
   bool tried[TLT_SOURCES] = {false};
   plan p = {.s = s, .from = tlt_now(), .room = room};
   s->planned = true;
-  if (s->verify.observations < PRICED_STEPS) return;
+  if (s->price->verify.observations < PRICED_STEPS) return;
   /* Reading prompts makes a step long without making tokens: everything would seem to pay. */
   if (prompt_rows > s->n) return;
   p.step =
-      (tlt_plan_step){.verify = &s->verify, .rows = s->n + prompt_rows, .context = mean_context(s)};
+      (tlt_plan_step){.verify = &s->price->verify, .rows = s->n + prompt_rows, .context = mean_context(s)};
   if (s->trial) p.step.daring = DARING;
   set_weights(&p);
   int marginal = room < MARGINAL_ROWS ? room : MARGINAL_ROWS;

@@ -223,14 +223,27 @@ static void start_step(tlt_spec *s, int n, const tlt_spec_seq *seq) {
 /* The step before this one is over: the arbiter hears how long it took, all in all. */
 static void time_last_step(tlt_spec *s, double now) {
   if (!s->bandit && s->since > 0 && s->progress > 0)
-    tlt_arbiter_observe(&s->arbiter, s->n, s->progress, (now - s->since) * 1e6,
-                        tlt_cost_plain(&s->verify, s->n, s->context));
+    tlt_arbiter_observe(&s->price->arbiter, s->n, s->progress, (now - s->since) * 1e6,
+                        tlt_cost_plain(&s->price->verify, s->n, s->context));
+  s->progress = 0;
+}
+
+/* Cores of other workers come and go. A step in which they did is not timed; what is known of the
+ * own ones is the first guess for more. */
+static void choose_prices(tlt_spec *s) {
+  bool borrows = tlt_pool_active(s->pool) > tlt_pool_own_threads(s->pool);
+  tlt_spec_prices *now = borrows ? &s->borrowed : &s->own;
+  if (now == s->price) return;
+  if (!s->has_borrowed) s->borrowed = s->own;
+  s->has_borrowed = true;
+  s->price = now;
   s->progress = 0;
 }
 
 static void on_propose(void *context, int n, tlt_spec_seq *seq, int room, int prompt_rows) {
   tlt_spec *s = context;
   double from = tlt_now();
+  choose_prices(s);
   time_last_step(s, from);
   s->since = prompt_rows ? 0 : from;
   s->n = n;
@@ -239,7 +252,7 @@ static void on_propose(void *context, int n, tlt_spec_seq *seq, int room, int pr
   s->strategy = -1;
   s->propose_us = 0;
   if (n > s->full) s->full = n;
-  if (!s->bandit && !tlt_arbiter_awake(&s->arbiter, n, &s->trial)) return;
+  if (!s->bandit && !tlt_arbiter_awake(&s->price->arbiter, n, &s->trial)) return;
   start_step(s, n, seq);
   if (s->bandit) tlt_spec_fixed(s, tlt_bandit_choose(s->bandit, n, &s->strategy), room);
   else tlt_spec_plan(s, room, prompt_rows);
@@ -294,7 +307,7 @@ static void on_verified(void *context, const tlt_spec_step *step) {
   s->progress = progress_of(s, step);
   s->context = step->context;
   int rows = step->decode_rows + step->prompt_rows;
-  tlt_cost_observe(&s->verify, rows, step->context, step->seconds * 1e6);
+  tlt_cost_observe(&s->price->verify, rows, step->context, step->seconds * 1e6);
   double seconds = step->seconds + s->propose_us * 1e-6;
   if (s->bandit && s->strategy >= 0 && step->prompt_rows == 0)
     tlt_bandit_reward(s->bandit, s->strategy, step->n, tokens, seconds);
@@ -406,11 +419,13 @@ static tlt_status add_eagle(tlt_spec *s, tlt_model *m, tlt_err *err) {
 }
 
 static void guess_cost(tlt_spec *s, const tlt_model *m) {
+  s->pool = m->pool;
+  s->price = &s->own;
   const tlt_config *c = &m->weights->config;
   double knee = m->weights->bytes > CACHE_BYTES ? KNEE_MEMORY : KNEE_CACHE;
   double attention = 4.0 * c->layers * c->heads * c->head_dim * ATTENTION_SLOWNESS;
-  s->arbiter.few = (int)(FEW_OF_KNEE * knee);
-  tlt_cost_init(&s->verify, knee, attention / (knee * 2.0 * (double)m->weights->elements));
+  s->own.arbiter.few = (int)(FEW_OF_KNEE * knee);
+  tlt_cost_init(&s->own.verify, knee, attention / (knee * 2.0 * (double)m->weights->elements));
 }
 
 static tlt_status allocate(tlt_spec *s, tlt_err *err) {
