@@ -49,7 +49,7 @@ static void remove_stale(const char *base) {
 }
 
 bool tlt__scratch_make(int workers, char path[TLT__SCRATCH_MAX]) {
-  static const char *const bases[] = {"/dev/shm", "/tmp"};
+  static const char bases[][16] = {"/dev/shm", "/tmp"};
   for (int i = 0; i < 2; i++) {
     remove_stale(bases[i]);
     snprintf(path, TLT__SCRATCH_MAX, "%s/tlt-workers-%d", bases[i], (int)getpid());
