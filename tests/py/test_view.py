@@ -59,33 +59,46 @@ def check_clean(t, steps):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_view_is_drawn_and_removed(tmp_path, tlt, tiny, workers):
-    t = Terminal(command(tmp_path, workers=workers, samples=12), 110, 30)
+    t = Terminal(command(tmp_path, steps=99, workers=workers, samples=48), 110, 30)
     try:
         t.until(lambda lines: len(view(lines)) >= 3 and "reward" in view(lines)[2])
         seen = view(t.screen.lines)
         assert re.match(r"(rollout|update|evaluation|saving)", seen[1]), seen
         t.until(lambda lines: any(re.match(r"reward [0-9.]+ [▁-█]+  length \d+  accept [0-9.]+  idle \d+ %  held-back [0-9.]+ % "
                                            r"\(step \d+\)", line) for line in lines))
-        t.until(lambda lines: any(re.match(r"rollout \d+/48 answers  [━─]+  \d+ tokens/s", line) for line in lines))
+        t.until(lambda lines: any(re.match(r"rollout \d+/192 answers  [━─]+  \d+ tokens/s", line) for line in lines))
+        t.interrupt()
+        assert t.wait() == 75
+    finally:
+        t.close()
+    check_clean(t, max(steps_of(t.screen.lines)))
+    assert t.screen.colours
+
+
+def test_the_end_of_a_run_is_the_last_thing_seen(tmp_path, tlt, tiny):
+    t = Terminal(command(tmp_path), 110, 30)
+    try:
         assert t.wait() == 0
     finally:
         t.close()
     check_clean(t, 4)
-    assert t.screen.colours
     assert "SHA-256 of the final weights" in t.screen.lines[-2]
 
 
 @pytest.mark.parametrize("columns, rows", [(40, 30), (100, 6), (12, 3)])
 def test_narrow_and_low_terminals_get_one_line(tmp_path, tlt, tiny, columns, rows):
-    t = Terminal(command(tmp_path), columns, rows)
+    t = Terminal(command(tmp_path, steps=99, samples=48), columns, rows)
     try:
-        t.until(lambda lines: lines[-1] == "" and any(line.startswith("step 1/4") for line in lines[-2:]))
-        t.until(lambda lines: lines[-1] == "" and any(line.startswith("step 3/4") for line in lines[-2:]))
+        t.until(lambda lines: lines[-1] == "" and any(re.match("step [12]/99", line) for line in lines[-2:]))
+        t.until(lambda lines: lines[-1] == "" and any(re.match("step [3-9]/99", line) for line in lines[-2:]))
         assert all(len(line) <= columns for line in t.screen.lines)
-        assert t.wait() == 0
+        t.interrupt()
+        assert t.wait() == 75
     finally:
         t.close()
-    assert len(steps_of(t.screen.lines)) in (0, 4)  # the narrowest has no room for a reward
+    shown = steps_of(t.screen.lines)
+    assert shown == list(range(1, len(shown) + 1))  # none where there is no room for a reward
+    assert shown or columns < 20
 
 
 @pytest.mark.parametrize("workers", [1, 2])
