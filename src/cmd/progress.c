@@ -91,6 +91,22 @@ void tlt_progress_show(const char *format, ...) {
   tlt_progress_lines((const char(*)[TLT_PROGRESS_BYTES])line, 1);
 }
 
+void tlt_progress_print(const char *text) {
+  char frame[TLT_PROGRESS_BYTES + 64];
+  int columns, rows;
+  size_t n = 0;
+  pthread_mutex_lock(&lock);
+  if (shown) {
+    tlt_terminal_size(&columns, &rows);
+    n = (size_t)put_return(frame, sizeof frame, columns);
+    n += (size_t)snprintf(frame + n, sizeof frame - n, "\033[J");
+  }
+  shown = 0;
+  n += (size_t)snprintf(frame + n, sizeof frame - n, "%.*s\n", TLT_PROGRESS_BYTES - 1, text);
+  write_out(frame, n);
+  pthread_mutex_unlock(&lock);
+}
+
 void tlt_progress_clear(void) {
   char frame[32];
   int columns, rows;

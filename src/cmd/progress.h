@@ -19,6 +19,10 @@ void tlt_progress_lines(const char (*line)[TLT_PROGRESS_BYTES], int n);
 /* Show text, one line, when that is due. */
 void tlt_progress_show(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* A line that stays, in the place of what is shown. In one piece, so that what the terminal itself
+ * echoes (^C) does not come between. */
+void tlt_progress_print(const char *text);
+
 /* Remove the lines; call before printing anything else to the terminal. Any thread. */
 void tlt_progress_clear(void);
 

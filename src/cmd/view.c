@@ -220,7 +220,6 @@ void tlt_view_show(const tlt_view *v, const tlt_train_progress *p, bool stopping
 void tlt_view_step(const tlt_view *v, const tlt_train_progress *p) {
   char text[TLT_PROGRESS_BYTES] = "", left[32];
   int columns = TLT_PROGRESS_BYTES, rows;
-  tlt_progress_clear();
   if (tlt_terminal()) tlt_terminal_size(&columns, &rows);
   line l = {text, 0, columns};
   add(&l, "step %3lld/%lld", (long long)p->step, (long long)p->steps);
@@ -235,5 +234,5 @@ void tlt_view_step(const tlt_view *v, const tlt_train_progress *p) {
   add(&l, "%s left", p->left >= 0 ? tlt_progress_time(p->left, left) : "?");
   if (v->any && v->accept >= 0) add(&l, "accept %.2f", v->accept);
   if (v->any && v->idle >= 0) add(&l, "idle %.0f %%", 100 * v->idle);
-  fprintf(stderr, "%s\n", text);
+  tlt_progress_print(text);
 }
