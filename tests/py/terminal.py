@@ -102,7 +102,14 @@ class Terminal:
             finally:
                 os._exit(127)
         self.sized(columns, rows, self.fd)
+        self.keep_output()
         self.code = None
+
+    def keep_output(self):
+        """Without this ^C makes a terminal throw away what it was to show just then: half a frame, at times."""
+        flags = termios.tcgetattr(self.fd)
+        flags[3] |= termios.NOFLSH
+        termios.tcsetattr(self.fd, termios.TCSANOW, flags)
 
     @staticmethod
     def sized(columns, rows, fd):
