@@ -154,6 +154,7 @@ static void borrow(tlt_lending *l, int lender) {
 }
 
 int tlt_lending_settle(tlt_lending *l) {
+  tlt_lending_resume(l);
   int free = 0, mine = 0;
   for (int w = 0; w < l->team->size; w++) {
     uint32_t now = atomic_load_explicit(&l->word[w], memory_order_relaxed);
@@ -166,7 +167,7 @@ int tlt_lending_settle(tlt_lending *l) {
       let_go(l, w);
   }
   if (free == 0) return l->used;
-  int busy = l->team->size - free, share = (free + busy - 1) / (busy ? busy : 1);
+  int busy = l->team->size - free, share = (free + busy - 1) / busy; /* this worker is */
   for (int i = 0; mine > share && i < l->most; i++) {
     if (l->lender[i] < 0) continue;
     give_back(l, l->lender[i]);

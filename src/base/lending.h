@@ -35,8 +35,8 @@ void tlt_lending_resume(tlt_lending *l);
 /* Own cores are at work for somebody else. */
 bool tlt_lending_is_taken(const tlt_lending *l);
 
-/* Let go of what was taken back, borrow what is offered: an even share of it among the workers that
- * are at work. Returns how many slots are in use. */
+/* Own cores are needed from now on; let go of what was taken back, borrow what is offered: an even
+ * share of it among the workers that are at work. Returns how many slots are in use. */
 int tlt_lending_settle(tlt_lending *l);
 /* Logical processor of a slot; -1: not in use. */
 int tlt_lending_cpu(const tlt_lending *l, int slot);

@@ -231,12 +231,15 @@ void tlt_pool_lend(tlt_pool *pool) {
   pool->active_guests = 0;
 }
 
+void tlt_pool_keep(tlt_pool *pool) {
+  if (pool->lending) tlt_lending_resume(pool->lending);
+}
+
 bool tlt_pool_is_lent(const tlt_pool *pool) {
   return pool->lending && tlt_lending_is_taken(pool->lending);
 }
 
 static void settle_loans(tlt_pool *pool) {
-  tlt_lending_resume(pool->lending);
   pool->active_guests = tlt_lending_settle(pool->lending);
 }
 

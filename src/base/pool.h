@@ -62,6 +62,8 @@ bool tlt_pool_abandoned(const tlt_pool *pool);
 /* The owner is about to wait for others: its cores are theirs until its next run, which takes them
  * back at once. Nothing happens to a pool that shares with nobody. */
 void tlt_pool_lend(tlt_pool *pool);
+/* Back without a run: nobody has them while the owner waits on. */
+void tlt_pool_keep(tlt_pool *pool);
 /* Somebody has taken the lent cores. */
 bool tlt_pool_is_lent(const tlt_pool *pool);
 

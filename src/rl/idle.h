@@ -19,7 +19,6 @@ typedef struct tlt_idle {
   bool gradients;       /* take gradients while the rollout runs */
   bool drafter_first;   /* order of the two */
   bool lend;            /* cores go to other workers while this one waits */
-  bool lend_first;      /* before the drafter is trained */
   /* One micro-step of the drafter; false: there is nothing to train on, or it is not worth it.
    * NULL: the drafter is not trained. */
   bool (*micro_step)(void *context);

@@ -257,8 +257,10 @@ static int idle_place(const tlt_session *s, tlt_idle_work work) {
   return i;
 }
 
+/* Lending is over only when something is to be done: what stands behind it is never reached. */
 static bool is_idle_work(const tlt_session *s, tlt_idle_work work) {
-  return idle_place(s, work) < TLT_IDLE_WORKS;
+  int place = idle_place(s, work);
+  return place < TLT_IDLE_WORKS && place <= idle_place(s, TLT_IDLE_LEND);
 }
 
 static bool is_before(const tlt_session *s, tlt_idle_work a, tlt_idle_work b) {
@@ -273,7 +275,6 @@ static tlt_idle idle_work(tlt_session *s) {
                     .gradients = is_idle_work(s, TLT_IDLE_GRADIENT),
                     .drafter_first = is_before(s, TLT_IDLE_DRAFTER, TLT_IDLE_GRADIENT),
                     .lend = is_idle_work(s, TLT_IDLE_LEND),
-                    .lend_first = is_before(s, TLT_IDLE_LEND, TLT_IDLE_DRAFTER),
                     .micro_step = draft ? micro_step : NULL,
                     .context = s->drafting,
                     .toggle_s = toggle ? atof(toggle) : 0};

@@ -95,6 +95,17 @@ static int lend_and_borrow(void *context, const tlt_team *team) {
   MEET();
   if (!lender) CHECK(runs_well(pool, &c) && tlt_pool_active(pool) == 1);
   MEET();
+  /* who waits may keep its cores: nobody has them, and whoever borrowed them lets go */
+  if (lender) tlt_pool_lend(pool);
+  MEET();
+  if (!lender) CHECK(runs_well(pool, &c) && tlt_pool_active(pool) == 2);
+  MEET();
+  if (lender) tlt_pool_keep(pool);
+  MEET();
+  if (!lender) CHECK(runs_well(pool, &c) && tlt_pool_active(pool) == 1);
+  MEET();
+  if (lender) CHECK(!tlt_pool_is_lent(pool));
+  MEET();
   /* who waits gives back what it borrowed, to whoever is at work then */
   if (lender) tlt_pool_lend(pool);
   MEET();
