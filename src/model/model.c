@@ -113,7 +113,7 @@ void tlt_model_info_get(const tlt_model *m, tlt_model_info *out) {
       .inter = c->inter,
       .vocab = c->vocab,
       .max_positions = c->max_positions,
-      .threads = tlt_pool_threads(m->pool),
+      .threads = tlt_pool_own_threads(m->pool),
       .parameters = m->weights->elements,
       .weight_bytes = m->weights->bytes,
   };

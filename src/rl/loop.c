@@ -325,10 +325,10 @@ static void put_system(tlt_metrics *m, const tlt_loop *l) {
 }
 
 static void put_cost(tlt_metrics *m, const tlt_loop *l, const step_record *r) {
-  tlt_cost c = {.tokens = r->answers.tokens,
-                .accepted = tlt_spec_total(r->spec.accepted),
-                .cores = l->session->cores,
-                .core_hour = l->session->config->cost.core_hour};
+  tlt_step_cost c = {.tokens = r->answers.tokens,
+                     .accepted = tlt_spec_total(r->spec.accepted),
+                     .cores = l->session->cores,
+                     .core_hour = l->session->config->cost.core_hour};
   tlt_metrics_cost(m, l->crew->account, l->crew->size, &c);
 }
 

@@ -38,7 +38,7 @@ void tlt_metrics_workers(tlt_metrics *m, const tlt_account *all, int n, double s
       tlt_metrics_real(m, own_keys[w][i], all[w].seconds[i]);
 }
 
-void tlt_metrics_cost(tlt_metrics *m, const tlt_account *all, int n, const tlt_cost *c) {
+void tlt_metrics_cost(tlt_metrics *m, const tlt_account *all, int n, const tlt_step_cost *c) {
   double cpu = 0, joules = 0;
   for (int w = 0; w < n; w++) {
     cpu += all[w].cpu;
