@@ -256,8 +256,9 @@ void tlt_spec_plan(tlt_spec *s, int room, int prompt_rows) {
   if (s->price->verify.observations < PRICED_STEPS) return;
   /* Reading prompts makes a step long without making tokens: everything would seem to pay. */
   if (prompt_rows > s->n) return;
-  p.step =
-      (tlt_plan_step){.verify = &s->price->verify, .rows = s->n + prompt_rows, .context = mean_context(s)};
+  p.step = (tlt_plan_step){.verify = &s->price->verify,
+                           .rows = s->n + prompt_rows,
+                           .context = mean_context(s)};
   if (s->trial) p.step.daring = DARING;
   set_weights(&p);
   int marginal = room < MARGINAL_ROWS ? room : MARGINAL_ROWS;

@@ -419,8 +419,6 @@ static tlt_status add_eagle(tlt_spec *s, tlt_model *m, tlt_err *err) {
 }
 
 static void guess_cost(tlt_spec *s, const tlt_model *m) {
-  s->pool = m->pool;
-  s->price = &s->own;
   const tlt_config *c = &m->weights->config;
   double knee = m->weights->bytes > CACHE_BYTES ? KNEE_MEMORY : KNEE_CACHE;
   double attention = 4.0 * c->layers * c->heads * c->head_dim * ATTENTION_SLOWNESS;
@@ -464,6 +462,8 @@ tlt_status tlt_spec_create(tlt_model *m, const tlt_spec_options *o, tlt_spec **o
   if (!s) return tlt_fail_nomem(err, "speculation", sizeof *s);
   s->o = *o;
   if (s->o.max_depth == 0) s->o.max_depth = DEPTH_DEFAULT;
+  s->pool = m->pool;
+  s->price = &s->own;
   tlt_calibration_init(&s->calibration);
   guess_cost(s, m);
   if (kind >= 0)
