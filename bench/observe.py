@@ -3,15 +3,18 @@
     python bench/observe.py OUT CONFIG.yaml [--workers N] [--rounds N] [--seconds S] [--no-watch]
         [--set K=V ...]
 
-Runs CONFIG twice per round from the same seed: one observes its even steps only, the
-other its odd ones (TLT_OBSERVE), so that every step is there observed and unobserved with the same work
-to the bit, and a machine that slows down between the two runs counts for both sides alike. A client reads
-all events of --watch meanwhile. Prints the ratio of the two times of a step: the Hodges-Lehmann estimate
-over all pairs of steps in OUT/pairs.txt, to which every call adds its own, with the 95 % interval of
+Runs CONFIG twice per round from the same seed: one observes its even steps only, the other its odd ones
+(TLT_OBSERVE), so that every step is there observed and unobserved with the same work to the bit. With one
+worker the two run at the same time, each with everything it does on a processor of its own, so that what
+else the machine does hits both. A client reads all events of --watch meanwhile. Runs are stopped after S
+seconds.
+
+Prints the ratio of the two times of a step: the Hodges-Lehmann estimate over all pairs of neighbouring
+steps in OUT/ratios.txt, to which every call adds its own (give it a new --seed), with the 95 % interval of
 Wilcoxon's signed-rank test; few steps that something else on the machine slowed down matter little to
-these. With one worker also the ratio of the processor time of its process, watch page included, which
-does not depend on what else the machine does. Runs are stopped after S seconds."""
+these. With one worker also the ratio of the processor time of its process, watch page included."""
 import argparse
+import concurrent.futures
 import math
 import os
 import pathlib
@@ -37,10 +40,11 @@ def read_events(url, seen):
         pass  # the run is over
 
 
-def run(args, which, directory, extra):
+def run(args, which, directory, extra, cpu=None):
     """{step: (observed, seconds, processor seconds)}, and the bytes that the watcher got."""
+    bind = [] if cpu is None else ["taskset", "-c", str(cpu)]
     watch = [] if args.no_watch else ["--watch", "0"]
-    p = subprocess.Popen([TLT, "train", args.config, "--run", str(directory), "--workers", str(args.workers), *watch, *extra],
+    p = subprocess.Popen([*bind, TLT, "train", args.config, "--run", str(directory), "--workers", str(args.workers), *watch, *extra],
                          text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                          env={**os.environ, "TLT_OBSERVE": which})
     steps, seen, tail = {}, [0], []
@@ -57,11 +61,25 @@ def run(args, which, directory, extra):
     return steps, seen[0]
 
 
-def pairs(a, b):
-    for step in sorted(set(a) & set(b)):
-        if step >= FIRST_STEP and a[step][0] != b[step][0]:
-            on, off = (a, b) if a[step][0] else (b, a)
-            yield on[step][1], off[step][1], on[step][2], off[step][2]
+def run_both(args, r, extra):
+    """Both runs of a round, the one first that was second in the round before."""
+    order = ("even", "odd") if r % 2 else ("odd", "even")
+    cpus = sorted(os.sched_getaffinity(0))
+    together = args.workers == 1 and len(cpus) > 1
+    with concurrent.futures.ThreadPoolExecutor(2 if together else 1) as pool:
+        runs = [pool.submit(run, args, which, args.out / f"{r}-{which}", extra, cpus[i] if together else None)
+                for i, which in enumerate(order)]
+        return [f.result() for f in runs]
+
+
+def ratios(a, b):
+    """(seconds unobserved, log ratio of seconds, of processor seconds) of every two neighbouring steps: the mean of both,
+    in which each run is observed once, so that neither a faster processor nor a slow minute of one run counts."""
+    last = max(set(a) & set(b), default=0)
+    for step in range(FIRST_STEP, last, 2):
+        on, off = (a, b) if a[step][0] else (b, a)
+        yield off[step][1], *((math.log(on[step][i] / off[step][i]) + math.log(off[step + 1][i] / on[step + 1][i])) / 2
+                              for i in (1, 2))
 
 
 def estimate(logs):
@@ -87,22 +105,19 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     times, watched = [], 0
     for r in range(args.seed, args.seed + args.rounds):
-        both = []
-        for which in ("even", "odd") if r % 2 else ("odd", "even"):
-            steps, seen = run(args, which, args.out / f"{r}-{which}", [*extra, "--set", f"seed={r}"])
-            both.append(steps)
-            watched += seen
-        times += pairs(*both)
-    with open(args.out / "pairs.txt", "a", encoding="utf-8") as f:
-        f.writelines(" ".join(map(str, pair)) + "\n" for pair in times)
-    with open(args.out / "pairs.txt", encoding="utf-8") as f:
+        (a, seen_a), (b, seen_b) = run_both(args, r, [*extra, "--set", f"seed={r}"])
+        watched += seen_a + seen_b
+        times += ratios(a, b)
+    with open(args.out / "ratios.txt", "a", encoding="utf-8") as f:
+        f.writelines(" ".join(map(str, t)) + "\n" for t in times)
+    with open(args.out / "ratios.txt", encoding="utf-8") as f:
         times = [tuple(map(float, line.split())) for line in f]
     if len(times) < 3:
-        sys.exit(f"{len(times)} pairs of steps: too few; longer runs or shorter steps")
-    print(f"{len(times)} pairs of steps of {statistics.median(t[1] for t in times):.3f} s; a watcher got "
+        sys.exit(f"{2 * len(times)} steps: too few; longer runs or shorter steps")
+    print(f"{2 * len(times)} steps of {statistics.median(t[0] for t in times):.3f} s, each both ways; a watcher got "
           f"{watched / 1e6:.2f} MB")
     for i, what in enumerate(["time", "processor time"][:1 if args.workers > 1 else 2]):
-        ratio, low, high = map(math.exp, estimate([math.log(t[2 * i] / t[2 * i + 1]) for t in times]))
+        ratio, low, high = map(math.exp, estimate([t[1 + i] for t in times]))
         print(f"{what}, observed / unobserved: {ratio:.4f} (95 %: {low:.4f} to {high:.4f})")
 
 
