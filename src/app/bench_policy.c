@@ -50,14 +50,14 @@ static int answers(const bench *b) {
   return b->batch < 4 ? 4 : b->batch;
 }
 
-static tlt_status run_side(bench *b, side *s, double *seconds) {
+static tlt_status run_sides(bench *b, side *x, side *y, int first, double seconds[2]) {
   tlt_bench_round r = {.prompt = b->texts.prompt,
                        .prompts = answers(b),
                        .samples = 1,
                        .max_tokens = b->o->max_tokens,
                        .temperature = b->o->temperature,
                        .rollout = b->rollout};
-  tlt_status status = tlt_bench_side_run(s, &r, seconds, b->err);
+  tlt_status status = tlt_bench_sides_run(x, y, first, &r, seconds, b->err);
   b->tokens += r.tokens;
   return status;
 }
@@ -70,21 +70,18 @@ static tlt_status next_round(bench *b) {
 /* ---- comparing ---------------------------------------------------------------------------------
  */
 
-/* Speed of a over speed of b, sides taking turns at going first. */
+/* Speed of a over that of the other, sides taking turns at going first. */
 static tlt_status compare(bench *b, side *a, side *against, tlt_bench_cell *c) {
-  double log_ratio[TLT_BENCH_PAIRS_MAX], mine = 0, other = 0, all = 0;
+  double log_ratio[TLT_BENCH_PAIRS_MAX], seconds[2], all = 0;
   tlt_status s = next_round(b); /* warm-up */
-  if (s == TLT_OK) s = run_side(b, a, &mine);
-  if (s == TLT_OK) s = run_side(b, against, &other);
+  if (s == TLT_OK) s = run_sides(b, a, against, 0, seconds);
   if (a->spec) tlt_spec_stats_reset(a->spec);
   b->tokens = 0;
   for (int i = 0; s == TLT_OK && i < b->o->pairs; i++) {
     s = next_round(b);
-    if (s == TLT_OK && i % 2) s = run_side(b, against, &other);
-    if (s == TLT_OK) s = run_side(b, a, &mine);
-    if (s == TLT_OK && !(i % 2)) s = run_side(b, against, &other);
-    log_ratio[i] = log(other / mine);
-    all += other;
+    if (s == TLT_OK) s = run_sides(b, a, against, i % 2, seconds);
+    log_ratio[i] = log(seconds[1] / seconds[0]);
+    all += seconds[1];
   }
   if (s != TLT_OK) return s;
   tlt_bench_interval(log_ratio, b->o->pairs, &c->ratio, &c->low, &c->high);
@@ -133,12 +130,11 @@ static int list_fixed(const bench *b, fixed *out) {
 
 static tlt_status screen(bench *b, fixed *f, side *off) {
   side s;
-  double mine = 1, other = 1;
+  double seconds[2] = {1, 1};
   tlt_status st = next_round(b);
   if (st == TLT_OK) st = open_side(b, f->draft, f->policy, &s);
-  if (st == TLT_OK) st = run_side(b, &s, &mine);
-  if (st == TLT_OK) st = run_side(b, off, &other);
-  f->speed = other / mine;
+  if (st == TLT_OK) st = run_sides(b, &s, off, 0, seconds);
+  f->speed = seconds[1] / seconds[0];
   tlt_bench_side_close(&s);
   return st;
 }

@@ -1,9 +1,9 @@
 /* Figures of `tlt bench policy`: a speculation setting against none, or against all fixed ones.
  *
  * Both sides of a pair generate the very same tokens (speculation changes none), so a ratio of
- * times is a ratio of speeds. Sides alternate; every round has new prompts and new noise; the
- * speculator lives through all rounds of a cell, as it does in a training run, and one round before
- * them warms it up. Intervals are those of the mean log ratio over pairs (Student's t, 95 %). */
+ * times is a ratio of speeds. Sides take turns of some steps; every round has new prompts and new
+ * noise; the speculator lives through all rounds of a cell, as it does in a training run, and one
+ * round before them warms it up. Intervals: tlt_bench_interval over the log ratios of the rounds. */
 #ifndef TLT_APP_BENCH_POLICY_H
 #define TLT_APP_BENCH_POLICY_H
 
@@ -19,7 +19,7 @@ typedef enum tlt_bench_text {
   TLT_BENCH_TEXTS
 } tlt_bench_text;
 
-enum { TLT_BENCH_PAIRS_MAX = 64, TLT_BENCH_BATCHES_MAX = 16 };
+enum { TLT_BENCH_PAIRS_MAX = 256, TLT_BENCH_BATCHES_MAX = 16 };
 
 typedef struct tlt_bench_policy_options {
   const char *task, *task_options;

@@ -11,7 +11,8 @@ typedef struct bench {
   tlt_bench_texts texts;
   tlt_bench_side off, on;
   tlt_spec_stats seen[TLT_BENCH_PASSES_MAX];
-  double log_ratio[TLT_BENCH_PASSES_MAX][TLT_BENCH_ROLLOUT_PAIRS_MAX], off_seconds[TLT_BENCH_PASSES_MAX];
+  double log_ratio[TLT_BENCH_PASSES_MAX][TLT_BENCH_PAIRS_MAX];
+  double off_seconds[TLT_BENCH_PASSES_MAX];
   int *length;
   int n_lengths;
   int64_t tokens, cut;
@@ -52,16 +53,14 @@ static tlt_status run_pass(bench *b, int pass, int pair, bool count) {
                        .temperature = o->temperature,
                        .rollout = b->rollout,
                        .length = b->length + b->n_lengths};
-  double off = 1, on = 1;
+  double seconds[2] = {1, 1}; /* on, off */
   tlt_spec_stats stats;
   b->rollout += (uint32_t)o->prompts;
   if (b->on.spec) tlt_spec_stats_reset(b->on.spec);
-  tlt_status s = pair % 2 ? tlt_bench_side_run(&b->off, &r, &off, b->err) : TLT_OK;
-  if (s == TLT_OK) s = tlt_bench_side_run(&b->on, &r, &on, b->err);
-  if (s == TLT_OK && !(pair % 2)) s = tlt_bench_side_run(&b->off, &r, &off, b->err);
+  tlt_status s = tlt_bench_sides_run(&b->on, &b->off, pair % 2, &r, seconds, b->err);
   if (s != TLT_OK || !count) return s;
-  b->log_ratio[pass][pair] = log(off / on);
-  b->off_seconds[pass] += off / o->pairs;
+  b->log_ratio[pass][pair] = log(seconds[1] / seconds[0]);
+  b->off_seconds[pass] += seconds[1] / o->pairs;
   b->n_lengths += o->prompts * o->samples;
   b->tokens += r.tokens / 2;
   b->cut += r.cut / 2;

@@ -3,10 +3,9 @@
 #ifndef TLT_APP_BENCH_ROLLOUT_H
 #define TLT_APP_BENCH_ROLLOUT_H
 
-#include "spec/speculator.h"
-#include "tlt/tokenizer.h"
+#include "app/bench_policy.h" /* TLT_BENCH_PAIRS_MAX */
 
-enum { TLT_BENCH_PASSES_MAX = 4, TLT_BENCH_ROLLOUT_PAIRS_MAX = 64 };
+enum { TLT_BENCH_PASSES_MAX = 4 };
 
 typedef struct tlt_bench_rollout_options {
   const char *task, *task_options;
@@ -14,7 +13,7 @@ typedef struct tlt_bench_rollout_options {
   const char *policy, *drafter;
   int prompts, samples, batch, max_tokens;
   int passes; /* over the same problems, 1 .. TLT_BENCH_PASSES_MAX */
-  int pairs;  /* each over problems of its own */
+  int pairs;  /* each over problems of its own, 2 .. TLT_BENCH_PAIRS_MAX */
   float temperature;
   uint32_t seed;
 } tlt_bench_rollout_options;

@@ -2,6 +2,8 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 
@@ -36,10 +38,8 @@ static void count_sample(void *context, const tlt_sample *s) {
     r->length[(int)(s->rollout - r->rollout) * r->samples + (int)s->sample] = s->n_tokens;
 }
 
-tlt_status tlt_bench_side_run(tlt_bench_side *s, tlt_bench_round *r, double *seconds,
-                              tlt_err *err) {
+static tlt_status submit(tlt_bench_side *s, const tlt_bench_round *r, tlt_err *err) {
   tlt_status status = TLT_OK;
-  double from = tlt_now();
   if (s->spec) tlt_spec_refresh(s->spec);
   for (int i = 0; status == TLT_OK && i < r->prompts; i++) {
     tlt_request request = {.prompt = r->prompt[i].token,
@@ -51,26 +51,70 @@ tlt_status tlt_bench_side_run(tlt_bench_side *s, tlt_bench_round *r, double *sec
                            .top_p = 1};
     status = tlt_engine_submit(s->engine, &request, err);
   }
-  while (status == TLT_OK && tlt_engine_pending(s->engine))
-    status = tlt_engine_step(s->engine, count_sample, r, err);
-  *seconds = tlt_now() - from;
   return status;
 }
 
-/* Two-sided 95 % quantiles of Student's t for 1 .. 30 degrees of freedom. */
-static double student(int degrees) {
-  static const double t[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-                             2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-                             2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
-  return degrees > 30 ? 1.96 + 2.5 / degrees : t[degrees - 1];
+static tlt_status take_turn(tlt_bench_side *s, tlt_bench_round *r, double *seconds, tlt_err *err) {
+  tlt_status status = TLT_OK;
+  double from = tlt_now();
+  if (s->spec) tlt_spec_interrupted(s->spec);
+  for (int i = 0; status == TLT_OK && i < TLT_BENCH_TURN && tlt_engine_pending(s->engine); i++)
+    status = tlt_engine_step(s->engine, count_sample, r, err);
+  *seconds += tlt_now() - from;
+  return status;
+}
+
+tlt_status tlt_bench_sides_run(tlt_bench_side *a, tlt_bench_side *b, int first, tlt_bench_round *r,
+                               double *seconds, tlt_err *err) {
+  tlt_bench_side *side[] = {a, b};
+  tlt_status status = TLT_OK;
+  for (int i = 0; status == TLT_OK && i < 2; i++) {
+    double from = tlt_now();
+    status = submit(side[i], r, err);
+    seconds[i] = tlt_now() - from;
+  }
+  for (int i = first; status == TLT_OK; i = 1 - i) {
+    if (!tlt_engine_pending(side[i]->engine) && !tlt_engine_pending(side[1 - i]->engine)) break;
+    status = take_turn(side[i], r, &seconds[i], err);
+  }
+  return status;
+}
+
+static int ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* How many of the means of two values (each with itself too) are at most v; x ascends. */
+static int means_up_to(const double *x, int n, double v) {
+  int count = 0;
+  for (int i = 0, j = n - 1; i < n; i++) {
+    while (j >= 0 && x[i] + x[j] > 2 * v) j--;
+    if (j >= i) count += j - i + 1;
+  }
+  return count;
+}
+
+/* The k-th smallest of those means, k from 1. */
+static double mean_of_rank(const double *x, int n, int k) {
+  double low = x[0], high = x[n - 1];
+  for (int i = 0; i < 60; i++) {
+    double v = 0.5 * (low + high);
+    if (means_up_to(x, n, v) < k) low = v;
+    else high = v;
+  }
+  return high;
 }
 
 void tlt_bench_interval(const double *log_ratio, int n, double *ratio, double *low, double *high) {
-  double mean = 0, square = 0;
-  for (int i = 0; i < n; i++) mean += log_ratio[i] / n;
-  for (int i = 0; i < n; i++) square += (log_ratio[i] - mean) * (log_ratio[i] - mean);
-  double half = student(n - 1) * sqrt(square / (n - 1) / n);
-  *ratio = exp(mean);
-  *low = exp(mean - half);
-  *high = exp(mean + half);
+  double x[TLT_BENCH_PAIRS_MAX];
+  memcpy(x, log_ratio, (size_t)n * sizeof *x);
+  qsort(x, (size_t)n, sizeof *x, ascending);
+  int means = n * (n + 1) / 2;
+  double sd = sqrt((double)n * (n + 1) * (2 * n + 1) / 24);
+  int outer = (int)(0.5 * means - 1.96 * sd);
+  if (outer < 1) outer = 1;
+  *ratio = exp(mean_of_rank(x, n, (means + 1) / 2));
+  *low = exp(mean_of_rank(x, n, outer));
+  *high = exp(mean_of_rank(x, n, means + 1 - outer));
 }

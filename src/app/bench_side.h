@@ -26,10 +26,16 @@ typedef struct tlt_bench_round {
   int64_t cut;      /* answers that hit max_tokens, added up */
 } tlt_bench_round;
 
-/* Generate all answers; seconds from the first submission to the last token. */
-tlt_status tlt_bench_side_run(tlt_bench_side *s, tlt_bench_round *r, double *seconds, tlt_err *err);
+/* Generate all answers on both sides, which take turns of TLT_BENCH_TURN steps, the one that `first`
+ * says first: what else the machine does meanwhile hits both. seconds[2]: of a and b, submissions
+ * included. Tokens and lengths are counted for both. */
+enum { TLT_BENCH_TURN = 64 };
+tlt_status tlt_bench_sides_run(tlt_bench_side *a, tlt_bench_side *b, int first, tlt_bench_round *r,
+                               double *seconds, tlt_err *err);
 
-/* exp(mean of log ratios) with its 95 % interval (Student's t); n >= 2. */
+/* exp of the Hodges-Lehmann estimate of log ratios (the median over the means of all pairs of them)
+ * with the 95 % interval of Wilcoxon's signed-rank test; 2 <= n <= TLT_BENCH_PAIRS_MAX. Below six
+ * values the interval is their range. */
 void tlt_bench_interval(const double *log_ratio, int n, double *ratio, double *low, double *high);
 
 #endif

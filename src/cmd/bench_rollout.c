@@ -100,7 +100,7 @@ int tlt_bench_rollout_main(int argc, char **argv) {
       {"max-tokens", TLT_ARG_INT, &a.o.max_tokens, 1, 8192, "N", "per answer (768)"},
       {"passes", TLT_ARG_INT, &a.o.passes, 1, TLT_BENCH_PASSES_MAX, "N",
        "over the same problems, with new noise (1)"},
-      {"pairs", TLT_ARG_INT, &a.o.pairs, 2, TLT_BENCH_ROLLOUT_PAIRS_MAX, "N", "interleaved pairs (9)"},
+      {"pairs", TLT_ARG_INT, &a.o.pairs, 2, TLT_BENCH_PAIRS_MAX, "N", "interleaved pairs (9)"},
       {"temperature", TLT_ARG_NUMBER, &a.o.temperature, 0, 100, "T", "of sampling (1)"},
       {"seed", TLT_ARG_SEED, &a.o.seed, 0, 0, "S", "of problems and noise (0)"},
       {"threads", TLT_ARG_INT, &a.threads, 0, 1024, "N", "threads (0: all cores)"},

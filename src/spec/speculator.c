@@ -513,7 +513,12 @@ tlt_status tlt_spec_attach(tlt_spec *s, tlt_engine *e, tlt_err *err) {
   return tlt_engine_set_speculator(e, &to, err);
 }
 
+void tlt_spec_interrupted(tlt_spec *s) {
+  s->since = 0;
+}
+
 void tlt_spec_refresh(tlt_spec *s) {
+  tlt_spec_interrupted(s);
   EACH_SOURCE(s, x)
   if (x->source.refresh) x->source.refresh(x->source.context);
 }

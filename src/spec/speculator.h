@@ -70,6 +70,9 @@ void tlt_spec_free(tlt_spec *s); /* NULL is harmless; after the engine */
 /* Make e speculate (while it has nothing pending). */
 tlt_status tlt_spec_attach(tlt_spec *s, tlt_engine *e, tlt_err *err);
 
+/* Something else ran since the last step: the time until the next one is not a step's. */
+void tlt_spec_interrupted(tlt_spec *s);
+
 /* Between rollouts: the target's weights may have changed. */
 void tlt_spec_refresh(tlt_spec *s);
 
