@@ -80,6 +80,7 @@ struct tlt_engine {
   tlt_spec_seq *spec_seq;       /* [batch] */
   tlt_spec_result *spec_result; /* [batch] */
   bool has_spec;
+  bool drafting; /* the speculator is awake in this step: e->draft is of this step */
   tlt_speculator spec;
 
   bool has_sink;

@@ -60,7 +60,7 @@ static tlt_seq_rows *add_seq(tlt_engine *e, int pos0, int rows, const int32_t *b
 }
 
 static void add_decode_rows(tlt_engine *e, tlt_slot *s, int index) {
-  const tlt_slot_draft *d = e->has_spec ? &e->draft[index] : NULL;
+  const tlt_slot_draft *d = e->drafting ? &e->draft[index] : NULL;
   int position = s->req->n_prompt + s->n_tokens - 1, rows = d ? 1 + d->draft.n : 1;
   while ((position + rows - 1) / TLT_KV_BLOCK >= s->n_blocks) {
     s->block[s->n_blocks++] = tlt__blocks_take(&e->blocks);

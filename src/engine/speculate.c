@@ -101,9 +101,17 @@ static void sanitise(const tlt_engine *e, tlt_slot_draft *d, int deepest, int ro
   d->rows = (tlt_tree_rows){d->parent, d->depth, 0};
 }
 
+static bool is_awake(const tlt_engine *e) {
+  int n = 0;
+  for (int i = 0; i < e->o.batch; i++) n += e->slot[i].req && e->slot[i].n_tokens;
+  if (n == 0 || !e->spec.propose) return false;
+  return !e->spec.wake || e->spec.wake(e->spec.context, n);
+}
+
 void tlt__spec_propose(tlt_engine *e) {
   int n = 0, room = e->o.draft_rows;
-  if (!e->has_spec) return;
+  e->drafting = e->has_spec && is_awake(e);
+  if (!e->drafting) return;
   for (int i = 0; i < e->o.batch; i++) {
     tlt_slot *s = &e->slot[i];
     e->draft[i].draft.n = 0;
@@ -111,8 +119,7 @@ void tlt__spec_propose(tlt_engine *e) {
     e->spec_seq[n] = seq_of(e, s);
     e->spec_seq[n++].draft = &e->draft[i].draft;
   }
-  if (n && e->spec.propose)
-    e->spec.propose(e->spec.context, n, e->spec_seq, room, tlt__prefill_rows(e));
+  e->spec.propose(e->spec.context, n, e->spec_seq, room, tlt__prefill_rows(e));
   for (int i = 0; i < e->o.batch; i++) {
     const tlt_slot *s = &e->slot[i];
     if (!s->req || !s->n_tokens) continue;
@@ -134,8 +141,8 @@ static tlt_spec_result result_of(const tlt_engine *e, const tlt_pick *p) {
                            .tokens = s->token,
                            .n_tokens = s->n_tokens,
                            .n_new = s->n_tokens - p->before,
-                           .draft = &d->draft,
-                           .n_path = d->n_path,
+                           .draft = e->drafting ? &d->draft : NULL,
+                           .n_path = e->drafting ? d->n_path : 0,
                            .path = d->path,
                            .row0 = p->row,
                            .finish = s->finish};
@@ -143,11 +150,12 @@ static tlt_spec_result result_of(const tlt_engine *e, const tlt_pick *p) {
 
 static void tell_verified(tlt_engine *e, double seconds) {
   double keys = 0;
+  bool shown = e->drafting || e->spec.wants_hidden;
   if (!e->n_decode || !e->spec.verified) return;
-  for (int i = 0; i < e->n_decode; i++) e->spec_result[i] = result_of(e, &e->pick[i]);
+  for (int i = 0; shown && i < e->n_decode; i++) e->spec_result[i] = result_of(e, &e->pick[i]);
   for (int i = 0; i < e->decode_rows; i++) keys += e->hidden_row[i].position + 1;
   tlt_spec_step step = {.n = e->n_decode,
-                        .result = e->spec_result,
+                        .result = shown ? e->spec_result : NULL,
                         .hidden = e->spec.wants_hidden ? e->ws.io.h1 : NULL,
                         .decode_rows = e->decode_rows,
                         .prompt_rows = e->n_prefill_rows,

@@ -9,7 +9,7 @@
  *
  * All functions are called from the thread that steps the engine; none may call the engine. A step
  * allocates nothing, and neither may `propose` and `verified` (the guard of base/mem.h is on). Each
- * may be NULL. Order in a step: group_open, propose, verified, prompt, open, close, group_close; a
+ * may be NULL. Order in a step: group_open, wake, propose, verified, prompt, open, close, group_close; a
  * speculator that outlives the engine hears nothing of tlt_engine_free. */
 #ifndef TLT_ENGINE_SPECULATE_H
 #define TLT_ENGINE_SPECULATE_H
@@ -61,7 +61,7 @@ typedef struct tlt_spec_result {
   uint32_t sample;
   const int32_t *tokens; /* [n_tokens] answer, the n_new tokens of this step included */
   int n_tokens, n_new;   /* n_new >= 1 */
-  const tlt_draft *draft;
+  const tlt_draft *draft; /* NULL: the step had no drafts */
   int n_path;          /* accepted nodes: n_new - 1, or n_new when the last accepted token ended the
                           answer */
   const int16_t *path; /* [n_path] node indices, root to leaf */
@@ -71,7 +71,8 @@ typedef struct tlt_spec_result {
 
 typedef struct tlt_spec_step {
   int n;
-  const tlt_spec_result *result;
+  const tlt_spec_result *result; /* [n]; NULL in a step without drafts, where each drew one token,
+                                    unless wants_hidden */
   const void *hidden;   /* act rows after the final norm, stride tlt_act_stride(H) elements; NULL
                            unless wants_hidden */
   int decode_rows;      /* sequences and nodes */
@@ -94,6 +95,9 @@ typedef struct tlt_speculator {
    * left its slot (finished, or dropped with finish NONE). May allocate, as prompt may. */
   void (*open)(void *context, const tlt_spec_seq *s);
   void (*close)(void *context, const tlt_spec_seq *s, tlt_finish finish);
+  /* Whether to propose in a step in which n >= 1 sequences decode: a speculator that sleeps costs next
+   * to nothing. NULL: always. */
+  bool (*wake)(void *context, int n);
   /* Fill drafts. room: nodes that this step can take, all sequences together; prompt_rows: prefill
    * rows that will share the forward. */
   void (*propose)(void *context, int n, tlt_spec_seq *seq, int room, int prompt_rows);

@@ -12,7 +12,7 @@
 /* The answer that a slot decodes or decoded last. */
 typedef struct tlt_spec_answer {
   uint32_t rollout, sample;
-  int n; /* tokens whose origin is known; 0: none was ever here */
+  int n; /* tokens; 0: none was ever here, or it goes on */
 } tlt_spec_answer;
 
 /* A candidate of any sequence, for choosing the best of all. */
@@ -64,6 +64,7 @@ struct tlt_spec {
   tlt_spec_seq *seq; /* [batch] as given, draft = tree[slot].grow */
   int strategy;      /* of the bandit, -1: none */
   bool planned;
+  bool missed;              /* steps since the last drafts were not shown to all sources */
   bool trial;               /* of being awake: plans dare more */
   double since;             /* when it began, or 0: not to be timed */
   double context;           /* mean keys per row in the last one */
@@ -100,8 +101,9 @@ int tlt_spec_rank(tlt_spec *s, float least);
 /* Take the first n of the ranking: at most `most` nodes, most_each of a sequence. */
 void tlt_spec_take(tlt_spec *s, int n, int most, int most_each);
 
-/* origins.c: a sequence has its first token; a step added tokens. */
+/* origins.c: a sequence has its first token; a step with drafts added tokens; it ends. */
 void tlt_spec_origin_open(tlt_spec *s, const tlt_spec_seq *q);
+void tlt_spec_origin_close(tlt_spec *s, const tlt_spec_seq *q);
 void tlt_spec_origin_step(tlt_spec *s, const tlt_spec_result *r);
 
 /* stats.c: a verified node; one whose parent was accepted; a step. */

@@ -11,8 +11,12 @@ static char *origins_of(const tlt_spec *s, int slot) {
 
 void tlt_spec_origin_open(tlt_spec *s, const tlt_spec_seq *q) {
   if (!s->answer) return;
-  s->answer[q->slot] = (tlt_spec_answer){q->group->rollout, q->sample, q->n_tokens};
-  memset(origins_of(s, q->slot), '.', (size_t)q->n_tokens);
+  s->answer[q->slot] = (tlt_spec_answer){.rollout = q->group->rollout, .sample = q->sample};
+  memset(origins_of(s, q->slot), '.', (size_t)s->o.max_positions);
+}
+
+void tlt_spec_origin_close(tlt_spec *s, const tlt_spec_seq *q) {
+  if (s->answer) s->answer[q->slot].n = q->n_tokens;
 }
 
 /* A draft that the engine had to mend no longer tells whose its nodes are, here as in the
@@ -20,13 +24,10 @@ void tlt_spec_origin_open(tlt_spec *s, const tlt_spec_seq *q) {
 void tlt_spec_origin_step(tlt_spec *s, const tlt_spec_result *r) {
   if (!s->answer) return;
   const tlt_tree *t = &s->tree[r->slot];
-  int before = r->n_tokens - r->n_new;
-  bool known = s->nodes && r->draft && r->draft->n == t->n_final;
-  char *to = origins_of(s, r->slot) + before;
-  memset(to, '.', (size_t)r->n_new);
-  for (int i = 0; known && i < r->n_path; i++)
+  if (!r->draft || r->draft->n != t->n_final) return;
+  char *to = origins_of(s, r->slot) + r->n_tokens - r->n_new;
+  for (int i = 0; i < r->n_path; i++)
     to[i] = character[t->node[t->final[r->path[i]]].edge.source];
-  s->answer[r->slot].n = r->n_tokens;
 }
 
 void tlt_spec_origins(const tlt_spec *s, uint32_t rollout, uint32_t sample, int n, char *out) {

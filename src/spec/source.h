@@ -44,7 +44,10 @@ typedef struct tlt_source {
   void (*prompt)(void *context, const tlt_spec_group *g, int pos0, int n, const void *hidden);
   void (*open)(void *context, const tlt_spec_seq *s);
   void (*close)(void *context, const tlt_spec_seq *s, tlt_finish finish);
-  void (*verified)(void *context, const tlt_spec_step *step); /* observe */
+  /* Observe. Steps without drafts are shown to sources that want hidden states only; */
+  void (*verified)(void *context, const tlt_spec_step *step);
+  /* the others see all sequences as they are when drafting begins again. */
+  void (*catch_up)(void *context, int n, const tlt_spec_seq *seq);
   /* Drafting starts for these sequences; drafts are empty. The array stays valid until the step is
    * verified and draft fills up between calls of grow. */
   void (*begin)(void *context, int n, const tlt_spec_seq *seq);

@@ -205,6 +205,7 @@ static void on_open(void *context, const tlt_spec_seq *q) {
 static void on_close(void *context, const tlt_spec_seq *q, tlt_finish finish) {
   tlt_spec *s = context;
   if (finish != TLT_FINISH_NONE) tlt_lengths_add(&s->lengths, q->n_tokens);
+  tlt_spec_origin_close(s, q);
   EACH_SOURCE(s, x)
   if (x->source.close) x->source.close(x->source.context, q, finish);
 }
@@ -240,19 +241,32 @@ static void choose_prices(tlt_spec *s) {
   s->progress = 0;
 }
 
-static void on_propose(void *context, int n, tlt_spec_seq *seq, int room, int prompt_rows) {
+static bool on_wake(void *context, int n) {
   tlt_spec *s = context;
-  double from = tlt_now();
+  double now = tlt_now();
   choose_prices(s);
-  time_last_step(s, from);
-  s->since = prompt_rows ? 0 : from;
+  time_last_step(s, now);
+  s->since = now;
   s->n = n;
   s->nodes = 0;
   s->planned = false;
   s->strategy = -1;
   s->propose_us = 0;
   if (n > s->full) s->full = n;
-  if (!s->bandit && !tlt_arbiter_awake(&s->price->arbiter, n, &s->trial)) return;
+  return s->bandit || tlt_arbiter_awake(&s->price->arbiter, n, &s->trial);
+}
+
+/* What was drawn while nobody drafted. */
+static void catch_up(tlt_spec *s, int n, const tlt_spec_seq *seq) {
+  EACH_SOURCE(s, x)
+  if (x->source.catch_up) x->source.catch_up(x->source.context, n, seq);
+  s->missed = false;
+}
+
+static void on_propose(void *context, int n, tlt_spec_seq *seq, int room, int prompt_rows) {
+  tlt_spec *s = context;
+  double from = s->since;
+  if (s->missed) catch_up(s, n, seq);
   start_step(s, n, seq);
   if (s->bandit) tlt_spec_fixed(s, tlt_bandit_choose(s->bandit, n, &s->strategy), room);
   else tlt_spec_plan(s, room, prompt_rows);
@@ -281,6 +295,17 @@ static void learn(tlt_spec *s, const tlt_spec_result *r) {
   }
 }
 
+/* A step without drafts: sources that do not compute can wait. */
+static void pass_on(tlt_spec *s, const tlt_spec_step *step) {
+  EACH_SOURCE(s, x) {
+    if (s->nodes || x->source.wants_hidden) {
+      if (x->source.verified) x->source.verified(x->source.context, step);
+    } else {
+      s->missed = true;
+    }
+  }
+}
+
 /* Tokens of the step per sequence, each sequence by its weight. */
 static double progress_of(const tlt_spec *s, const tlt_spec_step *step) {
   double weights = 0, tokens = 0;
@@ -296,15 +321,15 @@ static double progress_of(const tlt_spec *s, const tlt_spec_step *step) {
 static void on_verified(void *context, const tlt_spec_step *step) {
   tlt_spec *s = context;
   double from = tlt_now();
-  int tokens = 0;
-  EACH_SOURCE(s, x)
-  if (x->source.verified) x->source.verified(x->source.context, step);
-  for (int i = 0; i < step->n; i++) {
+  int tokens = s->nodes ? 0 : step->n;
+  pass_on(s, step);
+  for (int i = 0; s->nodes && i < step->n; i++) {
     tokens += step->result[i].n_new;
-    if (s->nodes) learn(s, &step->result[i]);
+    learn(s, &step->result[i]);
     tlt_spec_origin_step(s, &step->result[i]);
   }
   s->progress = progress_of(s, step);
+  if (step->prompt_rows) s->since = 0; /* it says nothing of steps that only decode */
   s->context = step->context;
   int rows = step->decode_rows + step->prompt_rows;
   tlt_cost_observe(&s->price->verify, rows, step->context, step->seconds * 1e6);
@@ -507,6 +532,7 @@ tlt_status tlt_spec_attach(tlt_spec *s, tlt_engine *e, tlt_err *err) {
                        .prompt = on_prompt,
                        .open = on_open,
                        .close = on_close,
+                       .wake = on_wake,
                        .propose = on_propose,
                        .verified = on_verified};
   for (int i = 0; i < s->n_sources; i++) to.wants_hidden |= s->source[i].source.wants_hidden;

@@ -27,6 +27,11 @@ void tlt_spec_count(tlt_spec *s, const tlt_spec_step *step) {
   st->planned_steps += s->planned;
   st->sequence_steps += step->n;
   st->verify_seconds += step->seconds;
+  if (!s->nodes) { /* one token each */
+    st->tokens += step->n;
+    st->plan_nodes[0] += step->n;
+    return;
+  }
   for (int i = 0; i < step->n; i++) {
     const tlt_spec_result *r = &step->result[i];
     int nodes = r->draft ? r->draft->n : 0;

@@ -194,6 +194,14 @@ static void verified(void *context, const tlt_spec_step *step) {
   }
 }
 
+static void see_again(void *context, int n, const tlt_spec_seq *seq) {
+  suffix *x = context;
+  for (int i = 0; i < n; i++) {
+    slot *s = slot_of(x, seq[i].slot, seq[i].group, seq[i].sample);
+    if (s) show(x, s, seq[i].tokens, seq[i].n_tokens);
+  }
+}
+
 /* ---- Insertion ---- */
 
 /* Insert what is new of a text, at most *budget tokens. Where memory has run out, follow. */
@@ -337,6 +345,7 @@ tlt_status tlt_suffix_create(const tlt_suffix_options *o, tlt_source *out, tlt_e
       .open = open_sample,
       .close = close_sample,
       .verified = verified,
+      .catch_up = see_again,
       .begin = begin,
       .grow = grow,
       .free = free_source,
