@@ -8,13 +8,15 @@
 #define RECENT_RATE 0.3   /* of the newest window */
 #define SPREAD_LEAST 0.05 /* of the gains of trials */
 #define OUTLIER 3.0F      /* times the median of a window: the machine was away */
-#define DEBT_MOST 8.0     /* of one trial, in windows of its length */
-#define CLEAR (-0.25)     /* log time per token in plain steps below which no price is that wrong */
+#define EXCESS_MOST \
+  16.0 /* of one step, in steps: catching up on a text counts, a machine that was away not */
+#define CLEAR (-0.25) /* log time per token in plain steps below which no price is that wrong */
 enum {
   FIRST_STEPS = 4,   /* of the very first window, which only is a yardstick */
   FIRST_STRETCH = 4, /* where neighbours say what pays */
   FREE_TRIALS = 1,   /* what the planner learns in the first ones is for later */
-  LOST_STEPS = 4,    /* a trial that lost so many ends */
+  LOST_STEPS = 4,    /* a trial that lost so many per window ends */
+  TRIAL_SHARE = 16,  /* a trial is one window for so many before it */
 };
 
 static int range_of(int sequences) {
@@ -63,33 +65,34 @@ static float median(const float *x, int n) {
   return n % 2 ? sorted[n / 2] : 0.5F * (sorted[n / 2 - 1] + sorted[n / 2]);
 }
 
-/* Log time per token, in plain steps. */
-static double score_of(const tlt_window *w) {
+/* Time in plain steps, and tokens. */
+static void add_up(const tlt_window *w, double *time, double *tokens) {
   float most = OUTLIER * median(w->time, w->steps);
-  double time = 0, tokens = 0;
   for (int i = 0; i < w->steps; i++) {
-    time += (double)(w->time[i] < most ? w->time[i] : most);
-    tokens += (double)w->tokens[i];
+    *time += (double)(w->time[i] < most ? w->time[i] : most);
+    *tokens += (double)w->tokens[i];
   }
-  return log(time / tokens);
 }
 
-/* Whether the trials say clearly that being awake is faster: whole windows go wrong where a machine
- * is shared, so by the median and how far they are apart. */
+/* Whether the trials say that being awake is faster, and clearly where that is news: whole windows
+ * go wrong where a machine is shared, so by the median and how far they are apart. */
 static bool awake_wins(const tlt_arbiter_range *r) {
   int n = r->trials < TLT_TRIALS_KEPT ? r->trials : TLT_TRIALS_KEPT;
   double middle = (double)median(r->gain, n), spread = 0;
+  if (r->awake) return middle > 0;
   for (int i = 0; i < n; i++) spread += fabs((double)r->gain[i] - middle) / n;
   if (spread < SPREAD_LEAST) spread = SPREAD_LEAST;
   return middle > GAIN_LEAST + spread / sqrt(n);
 }
 
-static void end_trial(tlt_arbiter_range *r, double score) {
+static void end_trial(tlt_arbiter_range *r) {
+  double score = log(r->time / r->tokens);
   double gain = r->awake ? score - r->recent : r->recent - score;
-  double cost = r->window.excess, most = DEBT_MOST * r->window.steps * exp(r->recent);
+  double cost = r->excess;
   r->gain[r->trials++ % TLT_TRIALS_KEPT] = (float)gain;
   r->trial = false;
-  r->windows = 0;
+  r->windows = r->parts = r->steps = 0;
+  r->excess = r->lost = r->time = r->tokens = 0;
   bool awake = awake_wins(r);
   if (awake != r->awake) {
     r->awake = awake;
@@ -99,16 +102,25 @@ static void end_trial(tlt_arbiter_range *r, double score) {
     return;
   }
   if (r->stretch < TLT_STRETCH_MOST) r->stretch *= 2;
-  if (cost > 0 && r->trials > FREE_TRIALS) r->debt += cost < most ? cost : most;
+  if (cost > 0 && r->trials > FREE_TRIALS) r->debt += cost;
 }
 
-static void end_window(tlt_arbiter_range *r, double score) {
+static void end_window(tlt_arbiter_range *r) {
+  double time = 0, tokens = 0;
+  add_up(&r->window, &time, &tokens);
+  double score = log(time / tokens);
   r->recent += (r->recent == 0 ? 1 : RECENT_RATE) * (score - r->recent);
   bool clear = r->awake && r->recent < CLEAR;
   r->trial = ++r->windows >= (clear ? TLT_STRETCH_MOST : r->stretch) && r->debt <= 0;
 }
 
-/* Steps that the timed ones of a trial took too long, steps in which the machine was away as few.
+/* Windows of the trial at hand. */
+static int trial_length(const tlt_arbiter_range *r) {
+  int n = r->stretch / TRIAL_SHARE;
+  return n < 1 ? 1 : n < TLT_TRIAL_MOST ? n : TLT_TRIAL_MOST;
+}
+
+/* Steps that the timed ones of a window took too long, steps in which the machine was away as few.
  */
 static double lost(const tlt_arbiter_range *r) {
   const tlt_window *w = &r->window;
@@ -120,12 +132,23 @@ static double lost(const tlt_arbiter_range *r) {
   return sum;
 }
 
+static bool is_lost(const tlt_arbiter_range *r) {
+  return r->trial && r->window.steps >= LOST_STEPS &&
+         r->lost + lost(r) > LOST_STEPS * trial_length(r);
+}
+
 static bool is_complete(const tlt_arbiter_range *r) {
   const tlt_window *w = &r->window;
   bool first = !r->awake && !r->trial && !r->windows && !r->trials;
   int least = first ? FIRST_STEPS : TLT_WINDOW_STEPS;
-  if (w->steps == TLT_WINDOW_MOST || (w->steps >= least && w->us >= TLT_WINDOW_US)) return true;
-  return r->trial && w->steps >= LOST_STEPS && lost(r) > LOST_STEPS;
+  return w->steps == TLT_WINDOW_MOST || (w->steps >= least && w->us >= TLT_WINDOW_US);
+}
+
+static void end_part(tlt_arbiter_range *r, bool last) {
+  r->lost += lost(r);
+  r->steps += r->window.steps;
+  add_up(&r->window, &r->time, &r->tokens);
+  if (++r->parts >= trial_length(r) || last) end_trial(r);
 }
 
 void tlt_arbiter_observe(tlt_arbiter *a, int sequences, double tokens, double us, double plain) {
@@ -133,15 +156,15 @@ void tlt_arbiter_observe(tlt_arbiter *a, int sequences, double tokens, double us
   tlt_window *w = &r->window;
   if (!(us > 0) || !isfinite(us) || !(plain > 0) || !(tokens > 0)) return;
   double time = us / plain;
-  if (r->trial) w->excess += time - tokens * exp(r->recent);
-  else if (r->debt > 0) r->debt -= time * TLT_TRIAL_PERCENT / 100;
+  if (r->trial) r->excess += fmin(time, EXCESS_MOST * exp(r->recent)) - tokens * exp(r->recent);
+  else if (r->debt > 0) r->debt -= time * TLT_TRIAL_PERMILLE / 1000;
   w->us += us;
   if (a->warm++ < TLT_WARM_STEPS) return;
   w->time[w->steps] = (float)time;
   w->tokens[w->steps++] = (float)tokens;
-  if (!is_complete(r)) return;
-  double score = score_of(w);
-  if (r->trial) end_trial(r, score);
-  else end_window(r, score);
+  bool given_up = is_lost(r);
+  if (!given_up && !is_complete(r)) return;
+  if (r->trial) end_part(r, given_up);
+  else end_window(r);
   *w = (tlt_window){0};
 }

@@ -4,8 +4,10 @@
  * meanwhile, caches, its own bookkeeping) it cannot weigh. So the steps of a speculator that is
  * awake are timed against steps in which it sleeps: wall time from step to step per token, for each
  * range of numbers of sequences apart. The slower way is tried again in short trials, and what a
- * trial costs is a debt that the better way has to earn first: trials take at most
- * TLT_TRIAL_PERCENT of the time, and come less often the more of them are lost.
+ * trial costs is a debt that the better way has to earn first: trials lose at most
+ * TLT_TRIAL_PERMILLE of the time. The more of them are lost the less often they come, and the
+ * longer they are: drafts are at their best only in answers that they were there for from the
+ * beginning.
  *
  * Pure decisions; one thread. */
 #ifndef TLT_PLAN_ARBITER_H
@@ -15,20 +17,20 @@
 
 enum {
   TLT_ARBITER_RANGES = 14,
-  TLT_TRIAL_PERCENT = 1,
+  TLT_TRIAL_PERMILLE = 5,
   TLT_WINDOW_STEPS = 16, /* least steps of a window; then until TLT_WINDOW_US, */
   TLT_WINDOW_US = 2000,
   TLT_WINDOW_MOST = 48, /* or this many steps */
   TLT_WARM_STEPS = 2,   /* after a change between awake and asleep: not timed */
-  TLT_TRIALS_KEPT = 9,
-  TLT_STRETCH_MOST = 32, /* windows between trials, where the debt does not ask for more */
+  TLT_TRIALS_KEPT = 5,
+  TLT_STRETCH_MOST = 64, /* windows between trials, where the debt does not ask for more */
+  TLT_TRIAL_MOST = 4,    /* windows of a trial */
 };
 
-/* Steps of one way of running, on their way to one sample. */
+/* Steps of one way of running. */
 typedef struct tlt_window {
   int steps;
-  double us;     /* of all steps, those that are not timed included */
-  double excess; /* the same in plain steps, beyond what their tokens take the better way */
+  double us;                     /* of all steps, those that are not timed included */
   float time[TLT_WINDOW_MOST];   /* of plain steps */
   float tokens[TLT_WINDOW_MOST]; /* per sequence */
 } tlt_window;
@@ -41,7 +43,12 @@ typedef struct tlt_arbiter_range {
   int trials;
   float gain[TLT_TRIALS_KEPT]; /* log of speed awake over asleep, by trial modulo their number */
   double recent;               /* log time per token of the better way, faded over windows */
-  double debt;                 /* what trials cost and is not earned back, like excess */
+  double
+      excess; /* of the trial at hand, in plain steps: beyond what its tokens take the better way */
+  double debt;         /* what trials cost and is not earned back, like excess */
+  double lost;         /* of the windows of the trial that are over, see LOST_STEPS */
+  double time, tokens; /* of these */
+  int steps, parts;    /* of these; how many */
   tlt_window window;
 } tlt_arbiter_range;
 
