@@ -56,11 +56,14 @@ static tlt_status submit(tlt_bench_side *s, const tlt_bench_round *r, tlt_err *e
 
 static tlt_status take_turn(tlt_bench_side *s, tlt_bench_round *r, double *seconds, tlt_err *err) {
   tlt_status status = TLT_OK;
-  double from = tlt_now();
+  double from = tlt_now(), took = 0;
   if (s->spec) tlt_spec_interrupted(s->spec);
-  for (int i = 0; status == TLT_OK && i < TLT_BENCH_TURN && tlt_engine_pending(s->engine); i++)
+  for (int i = 0; status == TLT_OK && i < TLT_TURN_MOST && tlt_engine_pending(s->engine); i++) {
+    if (i >= TLT_TURN_LEAST && took * 1e6 > TLT_TURN_US) break;
     status = tlt_engine_step(s->engine, count_sample, r, err);
-  *seconds += tlt_now() - from;
+    took = tlt_now() - from;
+  }
+  *seconds += took;
   return status;
 }
 
