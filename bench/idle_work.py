@@ -1,11 +1,12 @@
 """What idle work brings to a step, and what it costs workers that decode.
 
-    python bench/idle_work.py steps OUT CONFIG.yaml [--steps N] [--rounds N] [--set K=V ...]
+    python bench/idle_work.py steps OUT CONFIG.yaml [--steps N] [--first N] [--only I,J] [--rounds N] [--set K=V ...]
     python bench/idle_work.py slowdown OUT CONFIG.yaml [--steps N] [--set K=V ...]
 
 `steps` runs the same run in turn with everything on (two workers), without lending of cores, without idle
 work, and with speculation off too as one worker with two threads and as two workers with one, and prints where the
-seconds of a step went. Bits must agree. `slowdown` runs two workers whose idle work rests every other
+seconds of a step went, from step --first on (2: the first has cold sources). --only: those of these, by number. Bits
+must agree. `slowdown` runs two workers whose idle work rests every other
 second (TLT_IDLE_TOGGLE) and compares the tokens per second of the worker that decodes in neighbouring
 windows of about a second, with a 95 % interval over the pairs."""
 import argparse
@@ -44,12 +45,13 @@ def lines_of(run):
 
 def steps_table(args, extra):
     out, seconds, weights = pathlib.Path(args.out), {}, {}
-    rows = {name: {} for name in SETTINGS}
+    chosen = {name: (i, how) for i, (name, how) in enumerate(SETTINGS.items()) if i in args.only}
+    rows = {name: {} for name in chosen}
     for r in range(args.rounds):
-        for i, (name, how) in enumerate(SETTINGS.items()):
+        for name, (i, how) in chosen.items():
             run = out / f"{i}-{r}"
             weights[name] = train(args.config, run, [*how, *extra])
-            steps = [x for x in lines_of(run) if x["step"] > 1]  # the first one has cold sources
+            steps = [x for x in lines_of(run) if x["step"] >= args.first]
             seconds.setdefault(name, []).append(sum(x["time/step"] for x in steps) / len(steps))
             for key in ["time/rollout", "time/update", "workers/idle_fraction", "workers/early_tokens",
                         "spec/accept_length", *(f"workers/{s}" for s in STATES)]:
@@ -57,9 +59,9 @@ def steps_table(args, extra):
                 rows[name].setdefault(key, []).append(sum(values) / len(values))
     if len(set(weights.values())) != 1:
         sys.exit(f"final weights differ: {weights}")
-    best = min(statistics.median(seconds[n]) for n in SETTINGS if n.startswith("all off"))
+    best = min(statistics.median(seconds[n]) for n in chosen if n.startswith("all off"))
     print(f"per step, median of {args.rounds} runs; weights agree: {next(iter(weights.values()))[:16]}")
-    for name in SETTINGS:
+    for name in chosen:
         s = statistics.median(seconds[name])
         part = {k: statistics.median(v) for k, v in rows[name].items()}
         print(f"\n{name}: {s:.2f} s, {best / s:.2f}x the best off setting "
@@ -124,6 +126,8 @@ def main():
     p.add_argument("out")
     p.add_argument("config")
     p.add_argument("--steps", type=int)
+    p.add_argument("--first", type=int, default=2)
+    p.add_argument("--only", type=lambda s: [int(x) for x in s.split(",")], default=list(range(len(SETTINGS))))
     p.add_argument("--rounds", type=int, default=1)
     p.add_argument("--set", action="append", default=[])
     args = p.parse_args()
