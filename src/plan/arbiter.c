@@ -8,9 +8,8 @@
 #define RECENT_RATE 0.3   /* of the newest window */
 #define SPREAD_LEAST 0.05 /* of the gains of trials */
 #define OUTLIER 3.0F      /* times the median of a window: the machine was away */
-#define EXCESS_MOST \
-  16.0 /* of one step, in steps: catching up on a text counts, a machine that was away not */
-#define CLEAR (-0.25) /* log time per token in plain steps below which no price is that wrong */
+#define EXCESS_MOST 16.0  /* of a step, in steps: catching up counts, a machine that was away not */
+#define CLEAR 0.25        /* gain of being awake that needs no second opinion soon */
 enum {
   FIRST_STEPS = 4,   /* of the very first window, which only is a yardstick */
   FIRST_STRETCH = 4, /* where neighbours say what pays */
@@ -87,11 +86,10 @@ static bool awake_wins(const tlt_arbiter_range *r) {
 
 static void end_trial(tlt_arbiter_range *r) {
   double score = log(r->time / r->tokens);
-  double gain = r->awake ? score - r->recent : r->recent - score;
-  double cost = r->excess;
+  double gain = r->awake ? score - r->recent : r->recent - score, cost = r->excess;
   r->gain[r->trials++ % TLT_TRIALS_KEPT] = (float)gain;
   r->trial = false;
-  r->windows = r->parts = r->steps = 0;
+  r->windows = r->parts = 0;
   r->excess = r->lost = r->time = r->tokens = 0;
   bool awake = awake_wins(r);
   if (awake != r->awake) {
@@ -101,7 +99,8 @@ static void end_trial(tlt_arbiter_range *r) {
     r->debt = 0;
     return;
   }
-  if (r->stretch < TLT_STRETCH_MOST) r->stretch *= 2;
+  if (awake && gain > CLEAR) r->stretch = TLT_STRETCH_MOST;
+  else if (r->stretch < TLT_STRETCH_MOST) r->stretch *= 2;
   if (cost > 0 && r->trials > FREE_TRIALS) r->debt += cost;
 }
 
@@ -110,8 +109,7 @@ static void end_window(tlt_arbiter_range *r) {
   add_up(&r->window, &time, &tokens);
   double score = log(time / tokens);
   r->recent += (r->recent == 0 ? 1 : RECENT_RATE) * (score - r->recent);
-  bool clear = r->awake && r->recent < CLEAR;
-  r->trial = ++r->windows >= (clear ? TLT_STRETCH_MOST : r->stretch) && r->debt <= 0;
+  r->trial = ++r->windows >= r->stretch && r->debt <= 0;
 }
 
 /* Windows of the trial at hand. */
@@ -120,8 +118,7 @@ static int trial_length(const tlt_arbiter_range *r) {
   return n < 1 ? 1 : n < TLT_TRIAL_MOST ? n : TLT_TRIAL_MOST;
 }
 
-/* Steps that the timed ones of a window took too long, steps in which the machine was away as few.
- */
+/* Steps that the timed ones of a window took too long; where the machine was away, few. */
 static double lost(const tlt_arbiter_range *r) {
   const tlt_window *w = &r->window;
   double sum = 0;
@@ -146,7 +143,6 @@ static bool is_complete(const tlt_arbiter_range *r) {
 
 static void end_part(tlt_arbiter_range *r, bool last) {
   r->lost += lost(r);
-  r->steps += r->window.steps;
   add_up(&r->window, &r->time, &r->tokens);
   if (++r->parts >= trial_length(r) || last) end_trial(r);
 }

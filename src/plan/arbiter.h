@@ -43,12 +43,10 @@ typedef struct tlt_arbiter_range {
   int trials;
   float gain[TLT_TRIALS_KEPT]; /* log of speed awake over asleep, by trial modulo their number */
   double recent;               /* log time per token of the better way, faded over windows */
-  double
-      excess; /* of the trial at hand, in plain steps: beyond what its tokens take the better way */
-  double debt;         /* what trials cost and is not earned back, like excess */
-  double lost;         /* of the windows of the trial that are over, see LOST_STEPS */
-  double time, tokens; /* of these */
-  int steps, parts;    /* of these; how many */
+  double excess; /* of the trial, in plain steps: beyond what its tokens take the better way */
+  double debt;   /* what trials cost and is not earned back, like excess */
+  int parts;     /* windows of the trial that are over; what they lost, took and drew: */
+  double lost, time, tokens;
   tlt_window window;
 } tlt_arbiter_range;
 
