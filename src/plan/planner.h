@@ -37,9 +37,9 @@ double tlt_plan_threshold(const tlt_plan_step *s, int room);
 /* Does another level of drafting pay? Looks ahead up to `levels` levels, since a level also opens
  * those behind it. frontier: sum of weighted path probabilities of the nodes that would be
  * extended; nodes: how many; accept: expected acceptance of an edge; level_us: price of drafting
- * one level; taken, gain: nodes that would be verified now and their sum; cut: smallest gain among
- * them when there are more candidates than can pay, so that a new node takes the place of such a
- * one, else 0. */
+ * one level; taken, gain: nodes that would be verified now and their sum; cut: where there are more
+ * candidates than can pay, what a row is worth otherwise, so that a new node only brings what it
+ * has beyond that; else 0. */
 bool tlt_plan_deepen(const tlt_plan_step *s, int taken, double gain, int nodes, double frontier,
                      double accept, double level_us, int levels, double cut);
 

@@ -29,7 +29,8 @@ typedef struct plan {
   int room;
   int taken;   /* nodes that would be verified if growing ended now */
   double gain; /* their sum */
-  float cut;   /* smallest of them where there are more candidates, else 0 */
+  float cut;   /* what a further node must bring: more than the best candidate that does not pay
+                  or, where there is no more room, than the least of those taken; 0: anything */
   int n_front; /* nodes of s->front: those that may be extended now */
 } plan;
 
@@ -141,7 +142,8 @@ static void take_stock(plan *p) {
   p->taken = tlt_plan_take(&p->step, most, p->s->gain);
   p->gain = 0;
   for (int i = 0; i < p->taken; i++) p->gain += (double)p->s->gain[i];
-  p->cut = p->taken > 0 && p->taken < n ? p->s->gain[p->taken - 1] : 0;
+  bool full = p->taken == most;
+  p->cut = p->taken == 0 || p->taken == n ? 0 : p->s->gain[full ? p->taken - 1 : p->taken];
 }
 
 /* A source without drafting costs is always asked: what it proposes is judged afterwards. */
