@@ -1,5 +1,5 @@
 /* Sources, trees and policies together: hostile sources change no token, and are soon left alone; a
- * perfect one is used; statistics add up.
+ * perfect one is used; statistics add up; a plan is as deep as it pays.
  * Run alone: build/tests/unit/spec/test_speculator */
 #include <math.h>
 #include <setjmp.h>
@@ -192,11 +192,75 @@ static void a_dropped_source_warns_once(void **state) {
   tlt_model_close(m);
 }
 
+/* ---- one plan ----------------------------------------------------------------------------------
+ */
+
+enum { LIKELY = 87, UNLIKELY = 1, STEP_US = 100000 };
+
+/* Rows cost 2 % of a step each; a source's best guess holds in LIKELY of 100, its others hardly. */
+static void teach(tlt_spec *s) {
+  for (int i = 0; i < 4000; i++) {
+    int rows = 1 + i % 24;
+    tlt_cost_observe(&s->price->verify, rows, PROMPT + 4, STEP_US * (1 + 0.02 * (rows - 1)));
+  }
+  for (int i = 0; i < 4800; i++) {
+    int rank = i / 100 % 3, tenth = i % 100;
+    tlt_edge e = {.source = TLT_EDGE_EAGLE, .rank = rank, .depth = i / 300 % 8, .gap = 3};
+    tlt_calibration_observe(&s->calibration, &e, tenth < (rank ? UNLIKELY : LIKELY));
+  }
+}
+
+static void grow_likely(void *context, const tlt_spec_seq *seq, int n, tlt_grow *node, int k) {
+  (void)context;
+  (void)seq;
+  for (int i = 0; i < n; i++) {
+    node[i].n = k;
+    for (int r = 0; r < k; r++)
+      node[i].candidate[r] = (tlt_candidate){.token = 5 + r, .score = 9.0f - (float)r, .gap = 3};
+  }
+}
+
+/* With one likely child per node, nothing but the chain pays, and its end is always the least that
+ * does: it must go on all the same. 0.87 to the power of 10 is 0.25, a row costs 0.02 x 5. */
+static void a_chain_goes_on_while_it_pays(void **state) {
+  (void)state;
+  tlt_config c = tiny_config(TLT_ARCH_LLAMA);
+  tlt_model *m = tiny_model(&c, "auto", 1);
+  tlt_spec_options so = {.draft = TLT_DRAFT_OFF, .batch = 1, .max_positions = 64};
+  tlt_source likely = {.name = "likely", .grow = grow_likely};
+  tlt_spec_group group = {.n_prompt = PROMPT};
+  tlt_spec *s;
+  assert_int_equal(tlt_spec_create(m, &so, &s, NULL), TLT_OK);
+  assert_int_equal(tlt_spec_add(s, &likely, TLT_EDGE_EAGLE, NULL), TLT_OK);
+  teach(s);
+  for (int step = 0; step < 3; step++) { /* the price of a level is known from the second on */
+    tlt_tree_reset(&s->tree[0]);
+    s->n = s->full = 1;
+    s->nodes = 0;
+    s->source[0].begun = false;
+    s->seq[0] = (tlt_spec_seq){.group = &group,
+                               .n_tokens = 4,
+                               .tokens_left = 40,
+                               .most_nodes = 40,
+                               .draft = &s->tree[0].grow};
+    tlt_spec_plan(s, 63, 0);
+  }
+  int deepest = 0;
+  for (int i = 0; i < s->tree[0].n; i++)
+    if (s->tree[0].node[i].taken && s->tree[0].node[i].depth > deepest)
+      deepest = s->tree[0].node[i].depth;
+  assert_true(s->nodes >= 8 && s->nodes <= 16);
+  assert_true(deepest >= 7);
+  tlt_spec_free(s);
+  tlt_model_close(m);
+}
+
 int main(void) {
   tlt_log_set_sink(count_warnings, NULL);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(no_source_changes_a_token),
       cmocka_unit_test(a_dropped_source_warns_once),
+      cmocka_unit_test(a_chain_goes_on_while_it_pays),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
