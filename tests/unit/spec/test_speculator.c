@@ -195,7 +195,7 @@ static void a_dropped_source_warns_once(void **state) {
 /* ---- one plan ----------------------------------------------------------------------------------
  */
 
-enum { LIKELY = 87, UNLIKELY = 1, STEP_US = 100000 };
+enum { LIKELY = 87, UNLIKELY = 3, STEP_US = 100000 };
 
 /* Rows cost 2 % of a step each; a source's best guess holds in LIKELY of 100, its others hardly. */
 static void teach(tlt_spec *s) {
@@ -220,8 +220,8 @@ static void grow_likely(void *context, const tlt_spec_seq *seq, int n, tlt_grow 
   }
 }
 
-/* With one likely child per node, nothing but the chain pays, and its end is always the least that
- * does: it must go on all the same. 0.87 to the power of 10 is 0.25, a row costs 0.02 x 5. */
+/* With one likely child per node, and others that just do not pay, the end of the chain is always the
+ * least that does: the chain must go on all the same. A row costs 0.02 steps, 0.87^10 is 0.25. */
 static void a_chain_goes_on_while_it_pays(void **state) {
   (void)state;
   tlt_config c = tiny_config(TLT_ARCH_LLAMA);
