@@ -366,6 +366,68 @@ static void callbacks_are_optional(void **state) {
   tlt_model_close(m);
 }
 
+/* ---- sleeping ---- */
+
+/* Awake in every third step. */
+typedef struct sleeper {
+  drafter d;
+  bool awake, hidden;
+  int wakes, slept, drafted;
+} sleeper;
+
+static bool wake(void *context, int n) {
+  sleeper *s = context;
+  assert_true(n >= 1);
+  s->awake = s->wakes++ % 3 == 0;
+  return s->awake;
+}
+
+static void propose_awake(void *context, int n, tlt_spec_seq *seq, int room, int prompt_rows) {
+  sleeper *s = context;
+  assert_true(s->awake);
+  propose(&s->d, n, seq, room, prompt_rows);
+}
+
+static void hear_sleeping(void *context, const tlt_spec_step *step) {
+  sleeper *s = context;
+  bool shown = s->awake || s->hidden;
+  assert_true((step->result != NULL) == shown && (step->hidden != NULL) == s->hidden);
+  for (int i = 0; shown && i < step->n; i++) {
+    const tlt_spec_result *r = &step->result[i];
+    assert_true((r->draft != NULL) == s->awake);
+    if (!s->awake) assert_true(r->n_new == 1 && r->n_path == 0);
+  }
+  s->slept += !s->awake;
+  s->drafted += s->awake && step->decode_rows > step->n;
+  if (!s->awake) assert_int_equal(step->decode_rows, step->n);
+}
+
+static void who_sleeps_is_left_alone(void **state) {
+  (void)state;
+  static run plain, other;
+  tlt_model *m = model_of(TLT_ARCH_LLAMA, "auto", 3);
+  const way free_run = {16, 512, 0, 0}, w = {6, 17, 300, 0};
+  go(m, NULL, &free_run, NULL, NULL, &plain);
+  for (int hidden = 0; hidden < 2; hidden++) {
+    sleeper z = {.d = {.how = SIBLINGS_BEFORE, .depth = 7, .truth = plain.result, .m = m},
+                 .hidden = hidden};
+    tlt_speculator s = {.context = &z,
+                        .wants_hidden = hidden,
+                        .wake = wake,
+                        .propose = propose_awake,
+                        .verified = hear_sleeping};
+    tlt_engine *e = engine_of(m, NULL, &w);
+    assert_int_equal(tlt_engine_set_speculator(e, &s, NULL), TLT_OK);
+    other = (run){0};
+    submit_all(e, false);
+    drain(e, &other);
+    assert_same(&plain, &other, "a sleeper", hidden);
+    assert_true(z.slept > 5 && z.drafted > 3);
+    tlt_engine_free(e);
+  }
+  tlt_model_close(m);
+}
+
 /* Weights that become NaN: the step says so, whether drafts are deep or not. */
 static void lost_numbers_are_reported(void **state) {
   (void)state;
@@ -426,11 +488,17 @@ static void misuse_is_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(portable_bits_do_not_change),     cmocka_unit_test(bf16_bits_do_not_change),
-      cmocka_unit_test(right_drafts_are_accepted),       cmocka_unit_test(deepest_path_is_accepted),
-      cmocka_unit_test(little_memory_only_takes_longer), cmocka_unit_test(sink_sees_the_same_rows),
-      cmocka_unit_test(clearing_tells_the_speculator),   cmocka_unit_test(callbacks_are_optional),
-      cmocka_unit_test(lost_numbers_are_reported),       cmocka_unit_test(misuse_is_refused),
+      cmocka_unit_test(portable_bits_do_not_change),
+      cmocka_unit_test(bf16_bits_do_not_change),
+      cmocka_unit_test(right_drafts_are_accepted),
+      cmocka_unit_test(deepest_path_is_accepted),
+      cmocka_unit_test(little_memory_only_takes_longer),
+      cmocka_unit_test(sink_sees_the_same_rows),
+      cmocka_unit_test(clearing_tells_the_speculator),
+      cmocka_unit_test(callbacks_are_optional),
+      cmocka_unit_test(who_sleeps_is_left_alone),
+      cmocka_unit_test(lost_numbers_are_reported),
+      cmocka_unit_test(misuse_is_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
