@@ -195,7 +195,7 @@ static void a_dropped_source_warns_once(void **state) {
 /* ---- one plan ----------------------------------------------------------------------------------
  */
 
-enum { LIKELY = 87, UNLIKELY = 3, STEP_US = 100000 };
+enum { LIKELY = 87, UNLIKELY = 3, STEP_US = 10000000 };
 
 /* Rows cost 2 % of a step each; a source's best guess holds in LIKELY of 100, its others hardly. */
 static void teach(tlt_spec *s) {
