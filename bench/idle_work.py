@@ -59,7 +59,7 @@ def steps_table(args, extra):
                 rows[name].setdefault(key, []).append(sum(values) / len(values))
     if len(set(weights.values())) != 1:
         sys.exit(f"final weights differ: {weights}")
-    best = min(statistics.median(seconds[n]) for n in chosen if n.startswith("all off"))
+    best = min((statistics.median(seconds[n]) for n in chosen if n.startswith("all off")), default=math.nan)
     print(f"per step, median of {args.rounds} runs; weights agree: {next(iter(weights.values()))[:16]}")
     for name in chosen:
         s = statistics.median(seconds[name])

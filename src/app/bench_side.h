@@ -26,11 +26,12 @@ typedef struct tlt_bench_round {
   int64_t cut;      /* answers that hit max_tokens, added up */
 } tlt_bench_round;
 
+enum { TLT_TURN_LEAST = 8, TLT_TURN_MOST = 64, TLT_TURN_US = 50000 };
+
 /* Generate all answers on both sides, which take turns of TLT_TURN_MOST steps or, from
  * TLT_TURN_LEAST on, TLT_TURN_US, the one that `first` says first: what else the machine does
  * meanwhile hits both. seconds[2]: of a and b, submissions included. Tokens and lengths are counted
  * for both. */
-enum { TLT_TURN_LEAST = 8, TLT_TURN_MOST = 64, TLT_TURN_US = 50000 };
 tlt_status tlt_bench_sides_run(tlt_bench_side *a, tlt_bench_side *b, int first, tlt_bench_round *r,
                                double *seconds, tlt_err *err);
 

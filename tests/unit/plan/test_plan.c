@@ -225,8 +225,9 @@ static void what_is_slower_sleeps(void **state) {
   for (int i = 0; i < 4; i++) {
     tlt_arbiter a = {.few = 4};
     shown s = arbitrate(&a, 8, 20000, 1, factor[i]);
-    assert_true(s.awake < s.steps / (i == 3 ? 200 : 12)); /* trials that cost much are rare */
-    assert_true(s.trials > 0);                            /* and never end */
+    /* trials that cost much are rare; where it is a tie, four windows in 68 are tried */
+    assert_true(s.awake < s.steps / (i == 3 ? 200 : 12));
+    assert_true(s.trials > 0); /* and never end */
   }
 }
 
