@@ -248,7 +248,7 @@ static double counted(tlt_drafting *d, tlt_piece piece, double seconds) {
 tlt_piece tlt_drafting_piece(tlt_drafting *d) {
   tlt_draft_micro m;
   double from = tlt_now();
-  if (!d || d->dead || !d->ready ||
+  if (!d || d->dead || !d->ready || tlt_share_rests(&d->share) ||
       d->step_tokens >= EPOCHS_MOST * tlt_replay_counts(d->replay).tokens ||
       !tlt_replay_draw(d->replay, d->train.micro_tokens, d->o.temperature, &m))
     return TLT_PIECE_NOTHING;
@@ -274,7 +274,7 @@ void tlt_drafting_keep_alive(tlt_drafting *d, double seconds) {
   double share = d->o.conf->min_share * seconds, most = 2 * fmax(share, d->piece);
   d->owed = fmax(fmin(d->owed + share - d->idle_seconds, most), -most);
   if (tlt_share_rests(&d->share)) d->owed = fmin(d->owed, 0);
-  while (d->owed > 0 && d->owed >= 0.5 * d->piece && !tlt_share_rests(&d->share)) {
+  while (d->owed > 0 && d->owed >= 0.5 * d->piece) {
     double before = d->counts.seconds;
     if (tlt_drafting_piece(d) != TLT_PIECE_DONE) break;
     d->owed -= d->counts.seconds - before;

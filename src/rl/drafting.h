@@ -4,7 +4,7 @@
  * and a buffer of answers of the last two RL steps with the hidden states that the rollout computed
  * anyway (recorder.h, train/replay.h). Training happens in pieces, one micro-batch each, whenever
  * somebody calls for one: idle workers do, and where there are none a small share of the step is
- * spent on it (drafting_share.h says when that is given up). Between rollouts the replicas
+ * spent on it. It rests while it brings nothing (drafting_share.h). Between rollouts the replicas
  * of all workers are averaged, measured on held-back answers, and published if no worse.
  *
  *   begin -> rollout (recording; pieces) -> end -> keep_alive -> publish        once per RL step
@@ -57,8 +57,8 @@ void tlt_drafting_end(tlt_drafting *d);
 /* ---- training -------------------------------------------------------------------------------- */
 
 typedef enum tlt_piece {
-  TLT_PIECE_NOTHING, /* nothing to learn from, every answer was seen often enough in this step, or
-                        drafting has ended: do not ask again soon */
+  TLT_PIECE_NOTHING, /* nothing to learn from, every answer was seen often enough in this step,
+                        training rests, or drafting has ended: do not ask again soon */
   TLT_PIECE_DONE,
   TLT_PIECE_DROPPED /* interrupted: its work is lost, which is allowed */
 } tlt_piece;

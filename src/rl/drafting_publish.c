@@ -184,7 +184,7 @@ static tlt_status compare(tlt_drafting *d, const tlt_drafting_peers *p, bool use
   return s;
 }
 
-/* A share at rest wants to know whether the policy has moved away. */
+/* Training at rest wants to know whether the policy has moved away. */
 static tlt_status look(tlt_drafting *d, const tlt_drafting_peers *p, tlt_err *err) {
   double from = tlt_now();
   tlt_status s = measure_published(d, p, err);

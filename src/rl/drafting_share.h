@@ -1,12 +1,12 @@
-/* When a drafter is worth a share of the step that it could do without.
+/* When a drafter is worth training.
  *
- * Idle time costs nothing, so this is only about the share that is taken from the step. Each
- * publication tells what the training since the last one was worth: by how much the held-back chain
- * length of the trained drafter lies above that of the published one, both measured on the same
- * newest answers. For a target that moves this is the value of following it. When the last four
- * publications together brought less than half a percent (five percent while the policy of
+ * Its time comes out of the step, or out of idle time that would otherwise be lent to those who still
+ * compute. Each publication tells what the training since the last one was worth: by how much the
+ * held-back chain length of the trained drafter lies above that of the published one, both measured
+ * on the same newest answers. For a target that moves this is the value of following it. When the
+ * last four publications together brought less than half a percent (five percent while the policy of
  * speculation hardly uses the learned drafter: then only a drafter that gets much better can
- * matter), the share rests for 2, 4, 8 .. 64 steps and then tries four publications again. It
+ * matter), training rests for 2, 4, 8 .. 64 steps and then tries four publications again. It
  * wakes at once, and forgets how often it rested, when the chain length of the published drafter
  * has fallen by two percent: the policy has moved away from it. No tensors, no clock. */
 #ifndef TLT_RL_DRAFTING_SHARE_H
@@ -32,7 +32,7 @@ void tlt_share_published(tlt_drafting_share *s, double before, double after, boo
 
 /* Once per RL step. */
 void tlt_share_step(tlt_drafting_share *s);
-/* A resting share wants to know the published drafter's chain length in this step. */
+/* Training that rests wants to know the published drafter's chain length in this step. */
 bool tlt_share_looks(const tlt_drafting_share *s);
 void tlt_share_seen(tlt_drafting_share *s, double length);
 

@@ -14,7 +14,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import TINY, TLT, run_tlt
+from conftest import TINY, TLT, read_jsonl, run_tlt
 from covering import covering_set
 from tiny_models import write_drafter
 from worker_run import Run, assert_same, soon
@@ -166,6 +166,18 @@ def test_two_workers_on_smollm2(tmp_path, smollm2):
     want = finish(Run(config, tmp_path / "one", "--workers", 1, "--set", "drafter.train=off"), 300)
     got = finish(Run(config, tmp_path / "two", "--workers", 2, "--set", "speculation.draft=auto"), 300)
     assert_same(got, want)
+
+
+def test_training_that_brings_nothing_rests(tmp_path, drafter):
+    """A rate too small to change a weight: after some publications without gain idle workers train no more."""
+    config = write_config(tmp_path / "c.yaml", steps=25, every=0, draft="auto")
+    run = Run(config, tmp_path / "run", "--workers", 2, "--set", f"drafter.path={drafter}", "--set", "drafter.lr=1e-12",
+              "--set", "drafter.min_share=0.9")
+    finish(run)
+    lines = read_jsonl(tmp_path / "run" / "metrics.jsonl")
+    assert any(m["drafter/micro_steps"] for m in lines)
+    after = [b["drafter/micro_steps"] for a, b in zip(lines, lines[1:]) if a["drafter/resting"]]
+    assert after and not any(after), [(m["drafter/resting"], m["drafter/micro_steps"]) for m in lines]
 
 
 def test_more_workers_than_cores_or_prompts(tmp_path):
