@@ -10,8 +10,10 @@ All runs of a seed draw the same tokens and end in the same weights (checked), s
 differs. The policy of speculation is fixed by default, since the planner drafts only where that pays:
 what it accepts per step also says what it chose to draft. Runs that are already there are not repeated,
 and with --seconds the run at work is stopped and saved after that time: call again to go on.
+A curve may name its own share of the step's time, which shows when further training stops helping.
 
     python bench/adaptive_drafter.py OUT [--policy planner] [--seeds 3] [--steps 60] [--share 0.3]
+    python bench/adaptive_drafter.py OUT --curves frozen,adaptive@0.01,adaptive@0.1,adaptive@1
 """
 import argparse
 import concurrent.futures
@@ -27,6 +29,10 @@ CURVES = ("none", "frozen", "adaptive", "scratch")
 STOPPED = 75  # exit code of a run that was asked to stop and saved
 LAST = 10  # steps that the interval is over
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+
+
+def kind(curve):
+    return curve.partition("@")[0]
 
 
 def arguments():
@@ -47,11 +53,15 @@ def arguments():
     p.add_argument("--offline", default="--count 800 --samples 4 --epochs 2 --lr 0.004",
                    help="how the first drafter is trained")
     p.add_argument("--set", action="append", default=[], help="further settings of the runs")
-    p.add_argument("--curves", default=",".join(CURVES))
+    p.add_argument("--curves", default=",".join(CURVES), help="of these, adaptive@SHARE and scratch@SHARE")
     p.add_argument("--jobs", type=int, default=2, help="runs at a time, each with one thread")
     p.add_argument("--seconds", type=float, default=math.inf, help="of this call, about")
     p.add_argument("--no-run", action="store_true", help="only read what is there")
     a = p.parse_args()
+    a.curves = a.curves.split(",")
+    for c in a.curves:
+        if kind(c) not in CURVES:
+            p.error(f"--curves: got {c}, expected {', '.join(CURVES)}, with @SHARE where a drafter is trained")
     a.until = time.monotonic() + a.seconds
     return a
 
@@ -82,10 +92,11 @@ def first_drafter(a):
 def settings(a, curve, seed):
     drafter = os.path.join(a.out, "drafter")
     options = "{" + a.task_options.replace("=", ": ").replace(",", ", ") + "}"
-    path = drafter if curve in ("frozen", "adaptive") else "null"
-    train = "idle" if curve in ("adaptive", "scratch") else "off"
+    path = drafter if kind(curve) in ("frozen", "adaptive") else "null"
+    train = "idle" if kind(curve) in ("adaptive", "scratch") else "off"
+    share = curve.partition("@")[2] or a.share
     return [f"seed={seed}", f"data.options={options}", f"drafter.path={path}", f"drafter.train={train}",
-            f"drafter.min_share={a.share}", *a.set]
+            f"drafter.min_share={share}", *a.set]
 
 
 def write_config(a):
@@ -133,7 +144,8 @@ def table(a, curves, runs):
     every = max(1, a.steps // 12)
     print(f"accepted length (spec/accept_length), mean over {every} steps and "
           f"{len(set(s for _, s in runs))} seeds; policy of speculation {a.policy}")
-    print("steps     " + "".join(f"{c:>10}" for c in curves) + "    kl to start   reward")
+    wide = max(len(c) for c in curves) + 2
+    print("steps     " + "".join(f"{c:>{wide}}" for c in curves) + "    kl to start   reward")
     for first in range(0, a.steps, every):
         row, last = [], first + every
         for c in curves:
@@ -142,7 +154,7 @@ def table(a, curves, runs):
         some = [m for (k, _), m in runs.items() if k == curves[0]]
         kl = mean([column(m, "kl", first, last) for m in some])
         reward = mean([column(m, "reward/mean", first, last) for m in some])
-        print(f"{first + 1:4d}-{last:<4d} " + "".join(f"{x:10.3f}" for x in row) +
+        print(f"{first + 1:4d}-{last:<4d} " + "".join(f"{x:{wide}.3f}" for x in row) +
               f"    {kl:11.4f}   {reward:6.3f}")
 
 
@@ -158,6 +170,15 @@ def compare(a, runs, one, other):
               f"(95 %: {low:+.4f} to {high:+.4f})")
 
 
+def effort(a, curve, runs):
+    """What training a drafter took, per RL step over all of the run."""
+    def per_step(key):
+        return mean([column(m, key, 0, a.steps) for (c, _), m in runs.items() if c == curve])
+    print(f"{curve}: {per_step('drafter/micro_steps'):.1f} micro-steps per RL step, "
+          f"{per_step('drafter/tokens') / per_step('completions/tokens'):.2f} times its answers' tokens, "
+          f"{per_step('drafter/seconds') / per_step('time/step'):.1%} of its time")
+
+
 def check_same(runs):
     for seed in sorted(set(s for _, s in runs)):
         for step in zip(*[m for (_, s), m in runs.items() if s == seed]):
@@ -167,7 +188,7 @@ def check_same(runs):
 
 def main():
     a = arguments()
-    curves = [c for c in CURVES if c in a.curves.split(",")]
+    curves = a.curves
     os.makedirs(os.path.join(a.out, a.policy.replace(":", "-")), exist_ok=True)
     config = write_config(a)
     if not a.no_run:
@@ -178,9 +199,14 @@ def main():
     runs = {x: m for x, m in zip(todo, lines) if m}
     check_same(runs)
     table(a, curves, runs)
-    compare(a, runs, "adaptive", "frozen")
-    compare(a, runs, "scratch", "adaptive")
-    compare(a, runs, "adaptive", "none")
+    for curve in curves:
+        if kind(curve) == "adaptive":
+            compare(a, runs, curve, "frozen")
+            compare(a, runs, curve, "none")
+        elif kind(curve) == "scratch":
+            compare(a, runs, curve, "adaptive")
+        if kind(curve) in ("adaptive", "scratch"):
+            effort(a, curve, runs)
 
 
 if __name__ == "__main__":
