@@ -107,13 +107,16 @@ def write_config(a):
         f.write(f"model: {a.model}\nsteps: {a.steps}\ndata: {{task: countdown, count: 4000, seed: 11}}\n"
                 f"eval: {{every: 0}}\nrollout: {{prompts: {a.prompts}, samples: {a.samples}, "
                 f"max_tokens: {a.max_tokens}}}\nspeculation: {{policy: \"{a.policy}\"}}\n"
-                f"optimizer: {{lr: {a.lr:.10f}}}\nalgorithm: {{kl: 0.000001, kl_estimator: k1}}\n"
-                "checkpoint: {every: 0}\nlog: {rollouts: none}\n")
+                f"optimizer: {{lr: {a.lr:.10f}}}\ncheckpoint: {{every: 0}}\nlog: {{rollouts: all}}\n")
     return path
 
 
+def directory(a, curve, seed):
+    return os.path.join(a.out, a.policy.replace(":", "-"), f"{curve}-{seed}")
+
+
 def run(a, config, curve, seed):
-    path = os.path.join(a.out, a.policy.replace(":", "-"), f"{curve}-{seed}")
+    path = directory(a, curve, seed)
     if not os.path.exists(os.path.join(path, "final", "config.json")) and not a.no_run and time.monotonic() < a.until:
         sets = [x for s in settings(a, curve, seed) for x in ("--set", s)]
         resume = ["--resume"] if os.path.exists(os.path.join(path, "config.yaml")) else []
@@ -140,6 +143,29 @@ def column(lines, key, first, last):
     return mean([m[key] for m in lines if first < m["step"] <= last and m.get(key) is not None])
 
 
+def tlt_lines(a, *command, text=None):
+    done = subprocess.run([a.tlt, *command], input=text, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def kl_to_start(a, curve, seed, step):
+    """Sampled log-ratio of the policy to the first one, nats per answer token, over the answers of a step."""
+    top = directory(a, curve, seed)
+    with open(os.path.join(top, "rollouts", f"step-{step}.jsonl"), encoding="utf-8") as f:
+        answers = [json.loads(line) for line in f]
+    prompts = {x["prompt"]: json.loads(tlt_lines(a, "tokenize", "--model", a.model, text=x["prompt"]))
+               for x in answers}
+    given, scored = os.path.join(top, "answers.jsonl"), os.path.join(top, "scored.jsonl")
+    with open(given, "w", encoding="utf-8") as f:
+        f.writelines(json.dumps({"prompt": prompts[x["prompt"]], "tokens": x["ids"]}) + "\n" for x in answers)
+    tlt_lines(a, "score", "--model", a.model, "--in", given, "--out", scored)
+    with open(scored, encoding="utf-8") as f:
+        first = [v for line in f for v in json.loads(line)["logprobs"]]
+    with open(os.path.join(top, "metrics.jsonl"), encoding="utf-8") as f:
+        now = next(m["sampling/logprob_mean"] for m in map(json.loads, f) if m["step"] == step)
+    return now - mean(first)
+
+
 def table(a, curves, runs):
     every = max(1, a.steps // 12)
     print(f"accepted length (spec/accept_length), mean over {every} steps and "
@@ -152,7 +178,8 @@ def table(a, curves, runs):
             row.append(mean([column(m, "spec/accept_length", first, last)
                              for (k, _), m in runs.items() if k == c]))
         some = [m for (k, _), m in runs.items() if k == curves[0]]
-        kl = mean([column(m, "kl", first, last) for m in some])
+        kl = mean([kl_to_start(a, c, s, last) for (c, s), m in runs.items()
+                   if c == curves[0] and len(m) >= last])
         reward = mean([column(m, "reward/mean", first, last) for m in some])
         print(f"{first + 1:4d}-{last:<4d} " + "".join(f"{x:{wide}.3f}" for x in row) +
               f"    {kl:11.4f}   {reward:6.3f}")
