@@ -57,9 +57,10 @@ static void show_memory(void *context, const tlt_train_memory *m) {
   (void)context;
   fprintf(stderr,
           "memory: weights %.0f MB, training %.0f MB, engine %.0f MB, reference %.0f MB, "
-          "drafter training at most %.0f MB, together %.0f MB\n",
+          "speculation at most %.0f MB, drafter training at most %.0f MB, together %.0f MB\n",
           (double)m->weights / 1e6, (double)m->training / 1e6, (double)m->engine / 1e6,
-          (double)m->reference / 1e6, (double)m->drafting / 1e6, (double)m->total / 1e6);
+          (double)m->reference / 1e6, (double)m->speculation / 1e6, (double)m->drafting / 1e6,
+          (double)m->total / 1e6);
 }
 
 static void print_share(const char *name, const tlt_share *s) {

@@ -199,7 +199,7 @@ static tlt_drafting_options drafting_options(const tlt_session *s, const tlt_tra
 /* Of all workers of this host: what they share is there once, unless they could not share. */
 static void announce(const tlt_session *s, const tlt_trainer_options *t,
                      const tlt_trainer_options *f, const tlt_engine_options *e,
-                     const tlt_train_hooks *hooks) {
+                     const tlt_spec_options *o, const tlt_train_hooks *hooks) {
   const tlt_model *m = s->model;
   const tlt_team *team = team_of(s);
   int threads = tlt_pool_threads(m->pool);
@@ -209,14 +209,15 @@ static void announce(const tlt_session *s, const tlt_trainer_options *t,
   size_t own = tlt_trainer_bytes(m->weights, m->kernels, t, threads) - shared;
   tlt_train_memory memory = {.weights = copies * m->weights->bytes,
                              .training = copies * shared + workers * own,
-                             .engine = workers * tlt_engine_bytes(m, e)};
+                             .engine = workers * tlt_engine_bytes(m, e),
+                             .speculation = workers * tlt_spec_bytes(m, o)};
   if (s->config->algorithm.kl != 0)
     memory.reference = copies * m->weights->bytes +
                        workers * tlt_trainer_bytes(m->weights, m->kernels, f, threads);
   tlt_drafting_options d = drafting_options(s, t);
   if (tlt_drafting_wanted(s->config)) memory.drafting = workers * tlt_drafting_bytes(m, &d);
-  memory.total =
-      memory.drafting + memory.weights + memory.training + memory.engine + memory.reference;
+  memory.total = memory.weights + memory.training + memory.engine + memory.reference +
+                 memory.speculation + memory.drafting;
   if (hooks->memory) hooks->memory(hooks->context, &memory);
 }
 
@@ -227,7 +228,7 @@ static tlt_status allocate(tlt_session *s, const tlt_train_hooks *hooks, tlt_err
   tlt_spec_options d = spec_options(s, &e);
   e.draft_rows = tlt_spec_draft_rows(&d);
   frozen.forward_only = true;
-  announce(s, &t, &frozen, &e, hooks);
+  announce(s, &t, &frozen, &e, &d, hooks);
   tlt_status status = tlt_trainer_create(m->weights, m->kernels, m->pool, &t, &s->trainer, err);
   if (status == TLT_OK && s->config->algorithm.kl != 0) {
     status = tlt_weights_load_shared(s->config->common.model, m->pool, team_of(s),

@@ -65,7 +65,8 @@ typedef struct tlt_train_progress {
 /* Memory about to be taken by all workers of this host, bytes; given once before it is. */
 typedef struct tlt_train_memory {
   size_t weights, training, engine, reference;
-  size_t drafting; /* the drafter in training, its buffer at its cap */
+  size_t speculation; /* draft sources, remembered texts at their caps */
+  size_t drafting;    /* the drafter in training, its buffer at its cap */
   size_t total;
 } tlt_train_memory;
 

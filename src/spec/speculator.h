@@ -59,6 +59,10 @@ tlt_status tlt_draft_kind_find(const char *name, tlt_draft_kind *out, tlt_err *e
 /* Draft nodes per step to create the engine with (tlt_engine_options.draft_rows); 0 when off. */
 int tlt_spec_draft_rows(const tlt_spec_options *o);
 
+/* About what tlt_spec_create takes at most, a learned drafter's own weights included. The texts that
+ * suffix remembers are counted at their caps; memory is taken as they grow. */
+size_t tlt_spec_bytes(const tlt_model *m, const tlt_spec_options *o);
+
 /* Check what can be wrong with the options alone: TLT_EUSAGE names the option. */
 tlt_status tlt_spec_check(const tlt_spec_options *o, tlt_err *err);
 
