@@ -105,7 +105,7 @@ typedef struct tlt_stage_mark {
 } tlt_stage_mark;
 
 /* Read after tlt_account_finish or tlt_account_unpack; begin and end are tlt_now() of the worker's
- * host, so whoever joins accounts of several hosts shifts both by the difference of the clocks. */
+ * host: whoever joins accounts of several hosts (rl/crew.h) shifts both by tlt_clock_ahead. */
 typedef struct tlt_account {
   int64_t step; /* RL step; 0: the evaluation before training */
   double begin, end;

@@ -1,7 +1,9 @@
 #include "rl/crew.h"
 
+#include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #define END_WAIT_S 0.05 /* between looks at messages while others end a phase */
@@ -10,7 +12,8 @@ tlt_status tlt_crew_open(tlt_crew *c, tlt_cluster *cluster, tlt_err *err) {
   *c = (tlt_crew){.cluster = cluster, .size = cluster ? tlt_cluster_size(cluster) : 1};
   c->worker = tlt_calloc((size_t)c->size, sizeof *c->worker);
   c->account = tlt_calloc((size_t)c->size, sizeof *c->account);
-  if (!c->worker || !c->account)
+  c->clock = tlt_calloc((size_t)c->size, sizeof *c->clock);
+  if (!c->worker || !c->account || !c->clock)
     return tlt_fail_nomem(err, "workers", (size_t)c->size * sizeof *c->account);
   for (int w = 0; w < c->size; w++) c->worker[w].task = -1;
   return TLT_OK;
@@ -19,6 +22,7 @@ tlt_status tlt_crew_open(tlt_crew *c, tlt_cluster *cluster, tlt_err *err) {
 void tlt_crew_close(tlt_crew *c) {
   tlt_free(c->worker);
   tlt_free(c->account);
+  tlt_free(c->clock);
   *c = (tlt_crew){0};
 }
 
@@ -63,6 +67,14 @@ static tlt_status take_result(tlt_crew *c, const tlt_mail *m, tlt_err *err) {
   return tlt_update_receive(c->update, task, m->data, m->bytes, err);
 }
 
+/* What the worker's clock says of an account becomes what the leader's says. */
+static void shift(tlt_crew *c, tlt_account *a, double now) {
+  tlt_clock_gap *gap = &c->clock[a->worker];
+  tlt_clock_gap_learn(gap, c->asked, now, tlt_now());
+  a->begin -= tlt_clock_ahead(gap);
+  a->end -= tlt_clock_ahead(gap);
+}
+
 static tlt_status take_report(tlt_crew *c, const tlt_mail *m, tlt_err *err) {
   tlt_msg_report *r = &c->worker[m->from].report;
   tlt_account *a = &c->account[m->from];
@@ -72,6 +84,9 @@ static tlt_status take_report(tlt_crew *c, const tlt_mail *m, tlt_err *err) {
   tlt_status s = tlt_account_unpack(a, account, m->bytes - sizeof *r, err);
   if (s == TLT_OK && a->worker != m->from)
     s = tlt_fail(err, TLT_EINTERNAL, "account: got that of worker %d", a->worker);
+  if (s == TLT_OK && !isfinite(r->now))
+    s = tlt_fail(err, TLT_EINTERNAL, "report: got the time %g", r->now);
+  if (s == TLT_OK) shift(c, a, r->now);
   c->worker[m->from].ended = s == TLT_OK;
   return s;
 }
@@ -166,6 +181,7 @@ tlt_status tlt_crew_report(tlt_crew *c, const tlt_account *account, const tlt_ms
                            tlt_err *err) {
   c->account[0] = *account;
   c->worker[0].report = *own;
+  c->asked = tlt_now();
   tlt_status s = ask(c, TLT_TAG_REPORT, NULL, 0, err);
   for (int w = 1; w < c->size; w++) c->account[w].step = account->step;
   return s;

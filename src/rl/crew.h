@@ -20,6 +20,7 @@
 #ifndef TLT_RL_CREW_H
 #define TLT_RL_CREW_H
 
+#include "base/clock.h"
 #include "cluster/cluster.h"
 #include "events/spans.h"
 #include "rl/drafting.h"
@@ -75,6 +76,7 @@ typedef struct tlt_msg_ended {
 
 /* In front of the bytes of an account. */
 typedef struct tlt_msg_report {
+  double now;                 /* tlt_now() of the worker */
   tlt_drafting_sums drafting; /* of the step */
 } tlt_msg_report;
 
@@ -99,7 +101,9 @@ typedef struct tlt_crew {
   tlt_crew_worker *worker; /* [size]; 0 is the leader itself */
   /* where messages of the running phase go */
   tlt_update *update;   /* NULL: no tasks */
-  tlt_account *account; /* [size], owned: of the step that was reported last */
+  tlt_account *account; /* [size], owned: of the step that was reported last; the leader's clock */
+  tlt_clock_gap *clock; /* [size], owned: of the workers' hosts */
+  double asked;         /* when REPORT was sent */
   tlt_status (*group)(void *context, int from, const void *bytes, size_t n, tlt_err *err);
   void *context;
 } tlt_crew;

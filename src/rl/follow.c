@@ -99,6 +99,7 @@ static tlt_status report(follower *f, tlt_err *err) {
   tlt_account *a = &f->session->account;
   tlt_msg_report r = {.drafting = tlt_drafting_take(f->session->drafting)};
   tlt_session_finish_account(f->session);
+  r.now = tlt_now();
   size_t n = sizeof r + tlt_account_bytes(a);
   unsigned char *bytes = tlt_malloc(n);
   if (!bytes) return tlt_fail_nomem(err, "account", n);

@@ -238,6 +238,26 @@ static void sha256_known_answer(void **state) {
   assert_int_equal(tlt_crc32(0, "123456789", 9), 0xcbf43926u);
 }
 
+static void clocks_of_hosts(void **state) {
+  (void)state;
+  tlt_clock_gap g = {0};
+  assert_true(tlt_clock_ahead(&g) == 0);
+  tlt_clock_gap_learn(&g, 100, 100.002, 100.004); /* may be the same clock, and is taken for it */
+  assert_true(tlt_clock_ahead(&g) == 0);
+  tlt_clock_gap_learn(&g, 101, 101.003, 101.001);
+  assert_true(fabs(tlt_clock_ahead(&g) - 0.002) < 2e-4);
+  g = (tlt_clock_gap){0};
+  tlt_clock_gap_learn(&g, 100, -900, 110); /* started later; the answer took 10 s */
+  assert_true(fabs(tlt_clock_ahead(&g) + 1005) < 1e-9);
+  tlt_clock_gap_learn(&g, 120, -880.001, 120.002);
+  assert_true(fabs(tlt_clock_ahead(&g) + 1000.002) < 1e-9);
+  tlt_clock_gap_learn(&g, 200, -790, 220); /* tells nothing new */
+  assert_true(fabs(tlt_clock_ahead(&g) + 1000.002) < 1e-9);
+  assert_true(fabs(g.high - g.low - 0.002 - 2 * 2e-4 * 99.998) < 1e-6);
+  tlt_clock_gap_learn(&g, 300, -900, 300.002); /* it was suspended for 200 s */
+  assert_true(fabs(tlt_clock_ahead(&g) + 1200.001) < 1e-9);
+}
+
 static void error_text_is_one_line(void **state) {
   (void)state;
   tlt_err e = {0};
@@ -254,6 +274,7 @@ int main(void) {
       cmocka_unit_test(sha256_known_answer),     cmocka_unit_test(error_text_is_one_line),
       cmocka_unit_test(pool_pauses),             cmocka_unit_test(pool_abandons),
       cmocka_unit_test(locks_exclude_processes), cmocka_unit_test(shares_cover_everything),
+      cmocka_unit_test(clocks_of_hosts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

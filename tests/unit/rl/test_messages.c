@@ -7,9 +7,11 @@
 
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/philox.h"
 #include "rl/follow.h"
@@ -304,6 +306,31 @@ static void test_leader_hears_of_failures(void **state) {
   assert_int_equal(leader_hears(1, TLT_TAG_FAILED, NULL, 0), TLT_EWORKER);
 }
 
+/* Worker 1 is on a host that started an hour later. */
+static void test_accounts_by_the_leader_s_clock(void **state) {
+  (void)state;
+  open_crew();
+  double from = crew.asked = tlt_now(), behind = 3600;
+  size_t n = make_report(1);
+  tlt_account a;
+  tlt_msg_report r = {.now = tlt_now() - behind};
+  assert_int_equal(tlt_account_unpack(&a, body + sizeof r, n - sizeof r, &err), TLT_OK);
+  a.begin -= behind;
+  a.end -= behind;
+  memcpy(body, &r, sizeof r);
+  tlt_account_pack(&a, body + sizeof r);
+  say(1, TLT_TAG_ACCOUNT, body, n);
+  assert_int_equal(tlt_crew_serve(&crew, &err), TLT_OK);
+  const tlt_account *got = &crew.account[1];
+  double most = tlt_now() - from; /* what the messages leave open */
+  assert_true(fabs(got->begin - a.begin - behind) <= most);
+  assert_true(fabs(got->end - got->begin - (a.end - a.begin)) < 1e-6);
+  tlt_crew_close(&crew);
+  r.now = NAN;
+  memcpy(body, &r, sizeof r);
+  assert_int_equal(leader_hears(1, TLT_TAG_ACCOUNT, body, n), TLT_EINTERNAL);
+}
+
 /* Damaged accounts: an error, or one that can be used. */
 static void test_damaged_accounts(void **state) {
   (void)state;
@@ -433,6 +460,7 @@ int main(void) {
       cmocka_unit_test(test_leader_takes_what_is_right),
       cmocka_unit_test(test_leader_refuses_what_is_wrong),
       cmocka_unit_test(test_leader_hears_of_failures),
+      cmocka_unit_test(test_accounts_by_the_leader_s_clock),
       cmocka_unit_test(test_damaged_accounts),
       cmocka_unit_test(test_noise),
       cmocka_unit_test(test_follower_does_as_told),
