@@ -50,8 +50,15 @@ void tlt__wake(_Atomic uint32_t *futex) {
 
 /* ---- MPI's errors ---- */
 
+static bool broken; /* MPI has reported a failure */
+
+bool tlt_cluster_broken(void) {
+  return broken;
+}
+
 tlt_status tlt__mpi(int code, const char *what, tlt_err *err) {
   if (code == MPI_SUCCESS) return TLT_OK;
+  broken = true;
   char text[MPI_MAX_ERROR_STRING] = "";
   int length = 0;
   MPI_Error_string(code, text, &length);
@@ -139,11 +146,11 @@ static void free_comm(MPI_Comm *comm) {
 
 void tlt_cluster_close(tlt_cluster *c) {
   if (!c) return;
-  if (c->mpi) tlt_cluster_barrier(c, NULL); /* all are here: whoever is gone now is no loss */
+  if (c->mpi && !broken) tlt_cluster_barrier(c, NULL); /* whoever is gone after it is no loss */
   tlt__watchdog_stop(c);
-  tlt__messages_close(c);
+  if (!broken) tlt__messages_close(c);
   tlt__team_close(c);
-  if (c->mpi) {
+  if (c->mpi && !broken) {
     free_comm(&c->leaders);
     free_comm(&c->host);
     free_comm(&c->messages);

@@ -47,8 +47,14 @@ bool tlt_cluster_launched(void);
  * TLT_EWORKER, TLT_ENOMEM. A launched process dies (SIGKILL) with the launcher that started it. */
 tlt_status tlt_cluster_open(const tlt_cluster_options *options, tlt_cluster **out, tlt_err *err);
 
-/* Collective. Messages that nobody received are dropped. NULL is harmless. */
+/* Collective. Messages that nobody received are dropped. NULL is harmless. Once broken it waits for
+ * nobody and leaves MPI as it is: the process is to end with 8, whereupon mpirun ends the others.
+ */
 void tlt_cluster_close(tlt_cluster *c);
+
+/* Whether MPI has reported a failure to this process: others may wait for good in a function that
+ * this one has left, so there is nobody to come to an agreement with. */
+bool tlt_cluster_broken(void);
 
 /* End the processes of all workers now, with this exit code; for a failure the others cannot learn
  * about in an orderly way. Does not return. */

@@ -266,11 +266,13 @@ static tlt_status run(follower *f) {
   return s;
 }
 
-/* The leader hears why, stops the run and with it this worker. */
+/* The leader hears why, stops the run and with it this worker. Where messages do not come through,
+ * nothing is left to wait for. */
 static void fail(follower *f, tlt_status s) {
   tlt_msg_failed m = {.status = s};
   tlt_mail ignored;
   bool got = false, stopped = false;
+  if (tlt_cluster_broken()) return;
   memcpy(m.text, f->err->text, sizeof m.text);
   if (send(f, TLT_TAG_FAILED, &m, sizeof m, NULL) != TLT_OK) return;
   while (!stopped) {

@@ -382,7 +382,10 @@ static tlt_status work(job *j, tlt_err *err) {
   if (s != TLT_OK) return s;
   if (!j->leads) tlt_drafting_attach(j->session.drafting, j->dir.drafter, at.step, false);
   tlt_log_mute(false);
-  return j->leads ? lead(j, err) : tlt_follow(&j->session, at.step < 0 ? 0 : at.step, err);
+  if (j->leads) return lead(j, err);
+  s = tlt_follow(&j->session, at.step < 0 ? 0 : at.step, err);
+  if (tlt_cluster_broken()) tlt_fail_prefix(err, "worker %d", tlt_cluster_rank(j->cluster));
+  return s;
 }
 
 static void close_all(job *j) {
@@ -409,7 +412,7 @@ tlt_status tlt_train(const tlt_train_options *options, const tlt_train_hooks *ho
   if (j->started) record_end(j, s, err);
   if (s != TLT_OK && !j->started && j->leads) tlt_rundir_discard(&j->dir);
   if (s == TLT_OK || s == TLT_ESTOPPED) summarize(j, s);
-  j->summary.follower = !j->leads;
+  j->summary.follower = !j->leads && !tlt_cluster_broken();
   j->summary.workers = j->cluster ? tlt_cluster_size(j->cluster) : 1;
   if (summary) *summary = j->summary;
   close_all(j);

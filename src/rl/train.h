@@ -92,7 +92,7 @@ typedef struct tlt_share {
 
 /* For the closing table. Valid after TLT_OK and TLT_ESTOPPED. Seconds are of this process. */
 typedef struct tlt_train_summary {
-  bool follower; /* a worker that was led: nothing to tell */
+  bool follower; /* a worker whose leader tells what there is to tell */
   int workers;
   bool already_complete;                       /* nothing was left to do */
   int64_t steps_done, steps_total, steps_here; /* all, configured, by this process */

@@ -275,6 +275,15 @@ static void test_killed(void **state) {
   unsetenv("TLT_SHARE");
 }
 
+static void test_broken(void **state) {
+  (void)state;
+  run(2, "broken", "all");
+  assert_true(r.status == TLT_OK && r.exit_code == 8);
+  assert_non_null(strstr(r.err, "tlt: workers: sum: MPI_ERR_TRUNCATE"));
+  assert_null(strstr(r.err, "mpirun"));
+  assert_true(r.seconds < 10);
+}
+
 static void test_stopped(void **state) {
   (void)state;
   run(3, "stopped", NULL);
@@ -401,7 +410,7 @@ int main(int argc, char **argv) {
       TEST(test_codes),   TEST(test_messages),    TEST(test_large),   TEST(test_unread),
       TEST(test_agree),   TEST(test_collectives), TEST(test_team),    TEST(test_bind),
       TEST(test_killed),  TEST(test_stopped),     TEST(test_signals), TEST(test_orphans),
-      TEST(test_waiting),
+      TEST(test_waiting), TEST(test_broken),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -283,6 +283,17 @@ static void test_abort(void) {
   tlt_cluster_abort(c, 7);
 }
 
+/* One sums less than the other: MPI fails for one, who ends; the other would wait for good. */
+static int test_broken(void) {
+  static float x[10000];
+  CHECK(!tlt_cluster_broken());
+  tlt_status s = tlt_cluster_sum_f32(c, x, rank == 1 ? 9000 : 10000, &err);
+  if (s == TLT_OK) s = tlt_cluster_barrier(c, &err);
+  CHECK(s == TLT_EWORKER && tlt_cluster_broken());
+  fprintf(stderr, "tlt: %s\n", err.text);
+  return 8;
+}
+
 static int run_until_asked(bool obey) {
   signal(SIGUSR1, on_signal);
   signal(SIGTERM, on_signal);
@@ -313,6 +324,7 @@ static int run_case(const char *name) {
                {"collectives", test_collectives}, {"agree", test_agree}, {"team", test_team},
                {"waiting", test_waiting},         {"bind", test_bind},   {"killed", test_killed},
                {"stopped", test_stopped},         {"abort", test_abort}, {"output", test_output}};
+  if (!strcmp(name, "broken")) return test_broken();
   if (!strcmp(name, "obey")) return run_until_asked(true);
   if (!strcmp(name, "ignore")) return run_until_asked(false);
   if (!strncmp(name, "exit", 4)) return atoi(name + 4);
