@@ -16,6 +16,7 @@
 #ifndef TLT_RL_DRAFTING_H
 #define TLT_RL_DRAFTING_H
 
+#include "base/sha256.h"
 #include "events/metrics.h"
 #include "rl/config.h"
 #include "spec/speculator.h"
@@ -94,6 +95,10 @@ tlt_status tlt_drafting_publish(tlt_drafting *d, const tlt_drafting_peers *peers
  * one before, or none, is taken. writer: this process owns the directory: newer ones are removed.
  */
 void tlt_drafting_attach(tlt_drafting *d, const char *dir, int64_t step, bool writer);
+
+/* SHA-256 of the replica's weights: it has to be that of all peers before the first publication.
+ * "" for NULL. TLT_ENOMEM. */
+tlt_status tlt_drafting_sha256(const tlt_drafting *d, char hex[TLT_SHA256_HEX], tlt_err *err);
 
 /* Begin to write dir/step-N/ in the background from a copy taken now; not while one is being
  * written. The files are those of a drafter that loads anywhere (model/drafter.h) and

@@ -81,6 +81,11 @@ void tlt_drafting_attach(tlt_drafting *d, const char *dir, int64_t step, bool wr
   tlt_free(steps);
 }
 
+tlt_status tlt_drafting_sha256(const tlt_drafting *d, char hex[TLT_SHA256_HEX], tlt_err *err) {
+  *hex = 0;
+  return d ? tlt_weights_sha256(&d->drafter->weights, hex, err) : TLT_OK;
+}
+
 /* ---- saving ---------------------------------------------------------------------------------- */
 
 static unsigned char *copy_state(const tlt_drafting *d, int64_t step, size_t *bytes) {

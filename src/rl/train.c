@@ -212,6 +212,16 @@ static tlt_status restore(job *j, const start_point *at, tlt_err *err) {
   return s;
 }
 
+/* Where training of the drafter begins, from files that every host reads for itself. */
+static tlt_status attach_drafter(job *j, const start_point *at, tlt_err *err) {
+  char hash[TLT_SHA256_HEX] = "";
+  const char *const what = "drafter", *const value = hash;
+  tlt_drafting_attach(j->session.drafting, j->dir.drafter, at->step, j->leads);
+  if (!j->cluster) return TLT_OK;
+  tlt_status s = agree(j, tlt_drafting_sha256(j->session.drafting, hash, err), err);
+  return s == TLT_OK ? tlt_cluster_agree(j->cluster, &what, &value, 1, err) : s;
+}
+
 static tlt_status count_cores(job *j, tlt_err *err) {
   float threads = (float)tlt_pool_own_threads(j->session.model->pool);
   tlt_status s = j->cluster ? tlt_cluster_sum_f32(j->cluster, &threads, 1, err) : TLT_OK;
@@ -310,9 +320,6 @@ static tlt_status run(job *j, tlt_err *err) {
                    .stop = j->stop,
                    .summary = &j->summary,
                    .saved = j->checkpoint ? j->state.step : -1};
-  if (s == TLT_OK)
-    tlt_drafting_attach(j->session.drafting, j->dir.drafter, j->checkpoint ? j->state.step : -1,
-                        true);
   j->summary.seconds_load = tlt_now() - j->from;
   if (s == TLT_OK) s = tlt_loop_run(&loop, err);
   tlt_spec_log_close(spec_log);
@@ -379,8 +386,8 @@ static tlt_status work(job *j, tlt_err *err) {
     return TLT_OK;
   }
   if (s == TLT_OK) s = open_all(j, &at, err);
+  if (s == TLT_OK) s = attach_drafter(j, &at, err);
   if (s != TLT_OK) return s;
-  if (!j->leads) tlt_drafting_attach(j->session.drafting, j->dir.drafter, at.step, false);
   tlt_log_mute(false);
   if (j->leads) return lead(j, err);
   s = tlt_follow(&j->session, at.step < 0 ? 0 : at.step, err);

@@ -1,18 +1,21 @@
 """Several hosts change no token, no metric and no weight, and a run survives what happens to one of them.
 
 mpirun starts workers over TCP on the machines of a small network (hosts.py), whose clocks differ; with speculation,
-idle work and training of the drafter. Then a worker is killed, mpirun is signalled, a cable is pulled. Skipped where network namespaces cannot be had: they need root.
+idle work and training of the drafter. Then a worker is killed, mpirun is signalled, a cable is pulled, and hosts have
+different drafters. Skipped where network namespaces cannot be had: they need root.
 Run alone: TLT_BIN=build/tlt python -m pytest tests/py/test_hosts.py"""
 import os
 import re
+import shutil
 import signal
 import subprocess
 
 import pytest
-from conftest import ROOT, read_jsonl
+from conftest import ROOT, TINY, read_jsonl
 from hosts import HostRun, Network, missing
 from test_trace import check as check_trace
 from test_workers import write_config
+from tiny_models import write_drafter
 from worker_run import Run, assert_same
 
 DRAFTER = os.path.join(ROOT, "models", "tiny-countdown-drafter")
@@ -144,3 +147,19 @@ def test_a_host_that_can_no_longer_be_reached(running, network):
         run.wait_until_gone(10)
     finally:
         subprocess.run(network.inside("tlt-2", "ip", "link", "set", "eth0", "up"), check=True)
+
+
+def test_hosts_with_different_drafters_are_refused(tmp_path, network, plain):
+    config, _ = plain("grpo")
+    path = shutil.copytree(DRAFTER, tmp_path / "drafter")
+    other = write_drafter(str(tmp_path / "other"), TINY, 8, intermediate_size=64)
+    subprocess.run(network.inside("tlt-1", "mount", "--bind", other, path), check=True)
+    run = HostRun(network, "tlt-0:1,tlt-1:1", config, tmp_path / "run", "--set", f"drafter.path={path}", "--set",
+                  "speculation.draft=eagle", *LEARN)
+    try:
+        assert run.wait(30) == 8, run.errors()
+        assert "tlt: workers disagree: drafter: worker 1 has " in run.errors(), run.errors()
+        run.wait_until_gone(5)
+    finally:
+        run.end()
+        subprocess.run(network.inside("tlt-1", "umount", path), check=True)
