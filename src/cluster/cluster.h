@@ -12,7 +12,7 @@
  *
  * Errors of every function below: TLT_EWORKER when MPI reports a failure; the run is over then.
  * A worker that dies is seen by mpirun, which ends the others within seconds; one that hangs is
- * seen by the watchdog (tlt_cluster_options). */
+ * seen by the watchdog (tlt_cluster_options) of the workers that share its host's memory. */
 #ifndef TLT_CLUSTER_CLUSTER_H
 #define TLT_CLUSTER_CLUSTER_H
 
