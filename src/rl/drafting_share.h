@@ -6,9 +6,11 @@
  * on the same newest answers. For a target that moves this is the value of following it. When the
  * last four publications together brought less than half a percent (five percent while the policy of
  * speculation hardly uses the learned drafter: then only a drafter that gets much better can
- * matter), training rests for 2, 4, 8 .. 64 steps and then tries four publications again. It
- * wakes at once, and forgets how often it rested, when the chain length of the published drafter
- * has fallen by two percent: the policy has moved away from it. No tensors, no clock. */
+ * matter), training rests for 8, 16, 32, then always 64 steps and tries four publications again. It
+ * wakes at once, and forgets how often it rested, when the policy has moved away from the published
+ * drafter: when the chain length, a mean over what was seen during the rest, lies two percent below
+ * that of the last four publications, and by two standard errors, since every step measures it on
+ * other answers. No tensors, no clock. */
 #ifndef TLT_RL_DRAFTING_SHARE_H
 #define TLT_RL_DRAFTING_SHARE_H
 
@@ -17,11 +19,14 @@
 enum { TLT_SHARE_WINDOW = 4, TLT_SHARE_LOOK = 4 };
 
 typedef struct tlt_drafting_share {
-  double gain[TLT_SHARE_WINDOW]; /* relative, of the last publications */
-  int n;                         /* publications in a row */
-  int rests;                     /* without a response in between */
-  int left;                      /* steps to rest; 0: awake */
-  double level;                  /* chain length when it went to rest */
+  double gain[TLT_SHARE_WINDOW];   /* relative, of the last publications */
+  double length[TLT_SHARE_WINDOW]; /* chain length of what each of them published or kept */
+  int n;                           /* publications in a row */
+  int rests;                       /* without a response in between */
+  int left;                        /* steps to rest; 0: awake */
+  double level, spread;            /* mean and deviation of length[] when it went to rest */
+  double seen;                     /* sum of chain lengths since then, and how many */
+  int n_seen;
 } tlt_drafting_share;
 
 bool tlt_share_rests(const tlt_drafting_share *s);
