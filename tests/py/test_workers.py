@@ -2,7 +2,8 @@
 
 A pairwise covering set of workers, speculation, drafter training, order of idle work, shared memory and
 algorithm on the embedded model; then workers, the launcher and the user misbehave. The set is printed by
-`python tests/py/test_workers.py`; TLT_FULL=1 runs the full product.
+`python tests/py/test_workers.py`; TLT_FULL=1 adds the full product of workers, speculation on and off, drafter training,
+order of idle work and algorithm.
 Run alone: TLT_BIN=build/tlt python -m pytest tests/py/test_workers.py"""
 import glob
 import itertools
@@ -155,7 +156,8 @@ def test_no_setting_changes_a_bit(tmp_path, drafter, stopped_worker):
 
 @pytest.mark.skipif(not FULL, reason="long version: TLT_FULL=1")
 def test_the_full_product_changes_no_bit(tmp_path, drafter):
-    rows = [dict(zip(FACTORS, values)) for values in itertools.product(*FACTORS.values())]
+    factors = {**FACTORS, "draft": ["off", "auto"], "share": ["on"]}
+    rows = [dict(zip(factors, values)) for values in itertools.product(*factors.values())]
     matrix(tmp_path, drafter, rows)
 
 
