@@ -4,6 +4,7 @@
 
 #include "rl/rows.h"
 #include "spec/speculator.h"
+#include "train/drafter.h"
 
 static const char *const algorithms[] = {"grpo", "dr-grpo", "rloo", "dapo", "gspo", NULL};
 static const char *const estimators[] = {"k1", "k2", "k3", NULL};
@@ -77,8 +78,9 @@ static const tlt_yaml_row drafter_rows[] = {
     {TLT_ROW_ENUM(tlt_conf_drafter, train, "idle", drafter_trains,
                   "off, or in idle time and in min_share of the step"),
      .may_change = true},
-    {TLT_ROW(TLT_YAML_CHOICES, tlt_conf_drafter, idle_order, .fallback = "[gradient, drafter, lend]",
-             .choices = idle_works, .items = TLT_IDLE_WORKS,
+    {TLT_ROW(TLT_YAML_CHOICES, tlt_conf_drafter, idle_order,
+             .fallback = "[gradient, drafter, lend]", .choices = idle_works,
+             .items = TLT_IDLE_WORKS,
              .help = "what an idle worker does, first choice first; []: nothing"),
      .may_change = true},
     {TLT_ROW_INT(tlt_conf_drafter, buffer_mb, "512", 1, 1 << 24,
@@ -88,6 +90,14 @@ static const tlt_yaml_row drafter_rows[] = {
                   "of a step, spent on the drafter where idle time does not give as much"),
      .may_change = true},
     {TLT_ROW_REAL(tlt_conf_drafter, lr, "3e-4", 0, 1, "learning rate of the drafter"),
+     .may_change = true},
+    {TLT_ROW_INT(tlt_conf_drafter, unroll, "3", 1, TLT_UNROLL_MAX,
+                 "steps on its own output that are trained"),
+     .may_change = true},
+    {TLT_ROW_REAL(tlt_conf_drafter, hidden_loss, "1", 0, 1e6,
+                  "weight of the loss on hidden states"),
+     .may_change = true},
+    {TLT_ROW_REAL(tlt_conf_drafter, token_loss, "1", 0, 1e6, "weight of the loss on tokens"),
      .may_change = true},
 };
 
@@ -205,12 +215,16 @@ static tlt_status check_algorithm(const tlt_train_config *c, const tlt_yaml_orig
 static tlt_status check_speculation(const tlt_train_config *c, const tlt_yaml_origin *origin,
                                     tlt_err *err) {
   const tlt_conf_speculation *s = &c->speculation;
+  const tlt_conf_drafter *d = &c->drafter;
   tlt_err why;
   tlt_spec_options o = {.draft = (tlt_draft_kind)s->draft,
                         .policy = s->policy,
                         .drafter = c->drafter.path,
                         .joins = c->drafter.train == TLT_DRAFTER_IDLE,
                         .max_depth = (int)s->max_depth};
+  if (d->hidden_loss == 0 && d->token_loss == 0)
+    return tlt_yaml_fail(origin, "drafter.token_loss", err,
+                         "got 0, expected drafter.hidden_loss or drafter.token_loss above 0");
   if (s->draft == TLT_DRAFT_EAGLE && !c->drafter.path && !o.joins)
     return tlt_yaml_fail(
         origin, "speculation.draft", err,

@@ -80,6 +80,8 @@ typedef struct tlt_conf_drafter {
   int64_t buffer_mb;              /* answers of the last two steps */
   double min_share;               /* of a step, where idle time does not give as much */
   double lr;
+  int64_t unroll;                 /* steps of its own output that are trained */
+  double hidden_loss, token_loss; /* weights of the two losses */
 } tlt_conf_drafter;
 
 typedef struct tlt_conf_algorithm {

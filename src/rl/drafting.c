@@ -32,6 +32,9 @@ static tlt_drafter_options train_options(const tlt_drafting_options *o) {
   t.micro_tokens = MICRO_TOKENS;
   t.max_hot = vocab < TLT_HOT_DEFAULT ? vocab : TLT_HOT_DEFAULT;
   t.eval_unroll = UNROLL_EVAL;
+  t.unroll = (int)o->conf->unroll;
+  t.hidden_weight = (float)o->conf->hidden_loss;
+  t.token_weight = (float)o->conf->token_loss;
   return t;
 }
 
@@ -85,12 +88,18 @@ tlt_status tlt__drafting_install(tlt_drafting *d, tlt_err *err) {
 }
 
 void tlt__drafting_revert(tlt_drafting *d) {
-  tlt_trainer *t = tlt_drafter_trainer_state(d->trainer);
+  float *masters = tlt_trainer_masters(tlt_drafter_trainer_state(d->trainer));
   const tlt_weights *w = &d->drafter->weights;
+  if (!d->has_published) return;
+  memcpy(w->memory, d->published, w->bytes);
+  for (int i = 0; i < w->n_params; i++)
+    tlt_param_get_rows(&w->param[i], 0, w->param[i].n, masters + w->param[i].offset);
+}
+
+void tlt__drafting_start_over(tlt_drafting *d) {
+  tlt_trainer *t = tlt_drafter_trainer_state(d->trainer);
   size_t elements = (size_t)tlt_trainer_elements(t);
-  if (d->has_published) memcpy(w->memory, d->published, w->bytes);
-  for (int i = 0; d->has_published && i < w->n_params; i++)
-    tlt_param_get_rows(&w->param[i], 0, w->param[i].n, tlt_trainer_masters(t) + w->param[i].offset);
+  tlt__drafting_revert(d);
   memset(tlt_trainer_moment1(t), 0, elements * sizeof(float));
   memset(tlt_trainer_moment2(t), 0, elements * sizeof(float));
   tlt_trainer_restored(t, 0, NULL); /* alone: cannot fail */
@@ -132,6 +141,7 @@ tlt_status tlt_drafting_open(const tlt_drafting_options *o, tlt_drafting **out, 
   d->o = *o;
   d->train = train_options(o);
   d->counts.before = d->counts.after = NAN;
+  d->caution = 1;
   tlt_status s = open_buffer(d, err);
   if (s == TLT_OK) s = open_replica(d, err);
   if (s == TLT_OK) return TLT_OK;
@@ -181,17 +191,18 @@ void tlt_drafting_end(tlt_drafting *d) {
 
 /* ---- training -------------------------------------------------------------------------------- */
 
-/* Warm-up, then constant, since the target never stands still. A drafter that began as nothing is
- * far from its target and learns faster first. */
-static float rate(const tlt_drafting *d) {
+/* Warm-up, then constant, since the target never stands still, but for what publications say of it
+ * (drafting_publish.c). A drafter that began as nothing is far from its target and learns faster
+ * first. */
+float tlt__drafting_rate(const tlt_drafting *d) {
   long step = (long)tlt_trainer_steps(tlt_drafter_trainer_state(d->trainer)) + 1;
-  double young = 1 - (double)d->total_steps / YOUNG, lr = d->o.conf->lr;
+  double young = 1 - (double)d->total_steps / YOUNG, lr = d->o.conf->lr * d->caution;
   if (young > 0) lr *= 1 + (YOUNG_FACTOR - 1) * young;
   return tlt_schedule(TLT_SCHEDULE_CONSTANT, (float)lr, step, WARMUP, step + WARMUP);
 }
 
 static void optimize(tlt_drafting *d, tlt_err *err) {
-  tlt_adamw how = {.lr = rate(d),
+  tlt_adamw how = {.lr = tlt__drafting_rate(d),
                    .beta1 = 0.9f,
                    .beta2 = 0.95f,
                    .eps = 1e-8f,

@@ -36,14 +36,16 @@ struct tlt_drafting {
 
   int64_t *seen; /* [V] drawn tokens of all workers; then float [V], int32_t [V] of workspace */
 
-  int64_t version;                   /* RL step of the newest answers */
-  int64_t step_tokens;               /* trained in this RL step */
-  int64_t new_steps;                 /* micro-steps since the last publication */
-  double new_seconds, evaluation;    /* their time; of the last measurement */
-  int64_t total_steps, total_tokens; /* since it was new; from a file: as if it were no longer young */
-  double idle_seconds;               /* of pieces since the last tlt_drafting_keep_alive */
-  double owed;                       /* seconds of the step still to be spent, may be negative */
-  double piece;                      /* what one usually takes, in seconds; 0: not known */
+  int64_t version;                /* RL step of the newest answers */
+  int64_t step_tokens;            /* trained in this RL step */
+  int64_t new_steps;              /* micro-steps since the last publication */
+  double new_seconds, evaluation; /* their time; of the last measurement */
+  int64_t total_steps,
+      total_tokens;    /* since it was new; from a file: as if it were no longer young */
+  double idle_seconds; /* of pieces since the last tlt_drafting_keep_alive */
+  double owed;         /* seconds of the step still to be spent, may be negative */
+  double piece;        /* what one usually takes, in seconds; 0: not known */
+  double caution;      /* what the configured rate is multiplied by, at most 1 */
   tlt_drafting_share share;
   tlt_drafting_counts counts;
   int64_t others_steps; /* micro-steps of other workers since this process began */
@@ -56,7 +58,11 @@ void tlt__drafting_end_with(tlt_drafting *d, const tlt_err *err);
 tlt_status tlt__drafting_replica(tlt_drafting *d, tlt_drafter *d2, tlt_err *err);
 /* drafting.c: the replica is what speculation drafts with from now on. */
 tlt_status tlt__drafting_install(tlt_drafting *d, tlt_err *err);
-/* drafting.c: forget what was trained since the last publication. */
+/* drafting.c: forget what was trained since the last publication; moments stay. */
 void tlt__drafting_revert(tlt_drafting *d);
+/* drafting.c: forget the moments too and begin with the warm-up again. */
+void tlt__drafting_start_over(tlt_drafting *d);
+/* drafting.c: learning rate of the next optimizer step. */
+float tlt__drafting_rate(const tlt_drafting *d);
 
 #endif

@@ -75,6 +75,7 @@ void tlt_drafting_metrics(tlt_drafting *d, const tlt_drafting_sums *all, tlt_met
   tlt_metrics_real(m, "drafter/chain_length_published", c->before);
   tlt_metrics_real(m, "drafter/chain_length_trained", c->after);
   tlt_metrics_count(m, "drafter/published", c->published);
+  tlt_metrics_real(m, "drafter/lr", (double)tlt__drafting_rate(d));
   tlt_metrics_count(m, "drafter/resting", tlt_share_rests(&d->share));
   tlt_metrics_real(m, "drafter/seconds_save", d->writer.newest ? d->writer.seconds : NAN);
   tlt_metrics_count(m, "drafter/saves_skipped", d->writer.skipped);

@@ -8,9 +8,14 @@
 #include "train/hot.h"
 
 enum { EVAL_TOKENS = 2048, SWAP_BYTES = 4096 };
-#define WORTH 2.0      /* training time per measuring time */
-#define USED 0.01      /* share of sequence steps with nodes of the drafter: it is in use */
-#define ASTRAY 0.9     /* of the published chain length: training starts over from that drafter */
+#define WORTH 2.0    /* training time per measuring time */
+#define USED 0.01    /* share of sequence steps with nodes of the drafter: it is in use */
+#define ASTRAY 0.9   /* of the published chain length: training starts over from that drafter */
+#define WORSE 0.995  /* the same: the rate was too high */
+#define BETTER 1.005 /* the same: the rate may rise again */
+#define SLOWER 0.5   /* what the rate is multiplied by then, */
+#define FASTER 1.2
+#define SLOWEST 0.06   /* down to this */
 #define UNCOVERED 0.01 /* share of drawn tokens that other hot tokens would cover in addition */
 
 static tlt_status sum(const tlt_drafting_peers *p, float *x, size_t n, tlt_err *err) {
@@ -155,6 +160,18 @@ static tlt_status measure_published(tlt_drafting *d, const tlt_drafting_peers *p
 
 /* ---- publishing ------------------------------------------------------------------------------ */
 
+/* A rate that is right for a drafter far from its target shakes one that is near it: minimum and
+ * noise are found by trying. Whether this publication tells what training is worth. */
+static bool judge_rate(tlt_drafting *d) {
+  const tlt_drafting_counts *c = &d->counts;
+  bool slowest = d->caution <= SLOWEST;
+  if (c->after > BETTER * c->before) d->caution = fmin(1, d->caution * FASTER);
+  if (c->after >= WORSE * c->before) return true;
+  d->caution = fmax(SLOWEST, d->caution * SLOWER);
+  tlt__drafting_revert(d);
+  return slowest;
+}
+
 static void decide(tlt_drafting *d, bool used) {
   tlt_drafting_counts *c = &d->counts;
   tlt_err err;
@@ -166,9 +183,9 @@ static void decide(tlt_drafting *d, bool used) {
     tlt_log_write(TLT_LOG_WARN,
                   "drafter training went astray: it starts over from the drafter "
                   "published last");
-    tlt__drafting_revert(d);
+    tlt__drafting_start_over(d);
   }
-  tlt_share_published(&d->share, c->before, c->after, used);
+  if (judge_rate(d)) tlt_share_published(&d->share, c->before, c->after, used);
 }
 
 static tlt_status compare(tlt_drafting *d, const tlt_drafting_peers *p, bool used, tlt_err *err) {

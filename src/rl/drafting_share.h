@@ -1,16 +1,16 @@
 /* When a drafter is worth training.
  *
- * Its time comes out of the step, or out of idle time that would otherwise be lent to those who still
- * compute. Each publication tells what the training since the last one was worth: by how much the
- * held-back chain length of the trained drafter lies above that of the published one, both measured
- * on the same newest answers. For a target that moves this is the value of following it. When the
- * last four publications together brought less than half a percent (five percent while the policy of
- * speculation hardly uses the learned drafter: then only a drafter that gets much better can
- * matter), training rests for 8, 16, 32, then always 64 steps and tries four publications again. It
- * wakes at once, and forgets how often it rested, when the policy has moved away from the published
- * drafter: when the chain length, a mean over what was seen during the rest, lies two percent below
- * that of the last four publications, and by two standard errors, since every step measures it on
- * other answers. No tensors, no clock. */
+ * Its time comes out of the step, or out of idle time that would otherwise be lent to those who
+ * still compute. Each publication tells what the training since the last one was worth: by how much
+ * the held-back chain length of the trained drafter lies above that of the published one, both
+ * measured on the same newest answers. For a target that moves this is the value of following it.
+ * When the last four publications together brought less than half a percent (five percent while the
+ * policy of speculation hardly uses the learned drafter: then only a drafter that gets much better
+ * can matter), training rests for 8, 16, 32, then always 64 steps and tries four publications
+ * again. It wakes at once, and forgets how often it rested, when the policy has moved away from the
+ * published drafter: when the chain length, a mean over what was seen during the rest, lies two
+ * percent below that of the last four publications, and by two standard errors, since every step
+ * measures it on other answers. No tensors, no clock. */
 #ifndef TLT_RL_DRAFTING_SHARE_H
 #define TLT_RL_DRAFTING_SHARE_H
 

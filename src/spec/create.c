@@ -19,8 +19,7 @@ enum {
 #define CACHE_BYTES (16u << 20)
 #define ATTENTION_SLOWNESS 4.0 /* of attention against matrix products, per operation */
 
-/* ---- options and creation ----------------------------------------------------------------------------------
- */
+/* ---- options and creation -------------------------------------------------------------------- */
 
 static tlt_status parse_policy(const char *policy, int *kind, tlt_strategy *fixed, tlt_err *err) {
   static const char *const name[] = {"beg-mab", "eg", "ucb1"};
@@ -211,8 +210,7 @@ tlt_status tlt_spec_create(tlt_model *m, const tlt_spec_options *o, tlt_spec **o
     st = tlt_bandit_create((tlt_bandit_kind)kind, kind == TLT_BANDIT_FIXED ? &fixed : NULL, 1,
                            o->seed, &s->bandit, err);
   if (st == TLT_OK) st = allocate(s, err);
-  if (st == TLT_OK && has_suffix(o))
-    st = add_suffix(s, err);
+  if (st == TLT_OK && has_suffix(o)) st = add_suffix(s, err);
   if (st == TLT_OK && o->draft >= TLT_DRAFT_EAGLE && o->drafter) st = add_eagle(s, m, err);
   if (st == TLT_OK) *out = s;
   else tlt_spec_free(s);

@@ -100,6 +100,8 @@ static void test_rules(void **state) {
   refused("seed=4294967296", NULL, "seed");
   refused("rollout.prompt=3", NULL, "rollout.prompts");
   refused("drafter.train=always", NULL, "off | idle");
+  refused("drafter.unroll=9", NULL, "drafter.unroll");
+  refused("drafter.hidden_loss=0", "drafter.token_loss=0", "drafter.token_loss");
   refused("drafter.idle_order=[drafter, drafter]", NULL, "drafter.idle_order");
   refused("speculation.draft=eagle", "drafter.train=off", "drafter.path");
   refused("algorithm.name=ppo", NULL, "algorithm.name");

@@ -228,8 +228,11 @@ static void test_steps(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_record), cmocka_unit_test(test_gaps),  cmocka_unit_test(test_hold),
-      cmocka_unit_test(test_share),  cmocka_unit_test(test_share_of_few_answers),
+      cmocka_unit_test(test_record),
+      cmocka_unit_test(test_gaps),
+      cmocka_unit_test(test_hold),
+      cmocka_unit_test(test_share),
+      cmocka_unit_test(test_share_of_few_answers),
       cmocka_unit_test(test_steps),
   };
   if (argc > 1) cmocka_set_test_filter(argv[1]);
