@@ -11,14 +11,13 @@ import signal
 import subprocess
 
 import pytest
-from conftest import ROOT, TINY, read_jsonl
+from conftest import TINY, read_jsonl
 from hosts import HostRun, Network, missing
 from test_trace import check as check_trace
-from test_workers import write_config
+from test_workers import DRAFTER, write_config
 from tiny_models import write_drafter
 from worker_run import Run, assert_same
 
-DRAFTER = os.path.join(ROOT, "models", "tiny-countdown-drafter")
 LEARN = ["--set", "drafter.train=idle", "--set", "drafter.min_share=0.2"]
 
 

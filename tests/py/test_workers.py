@@ -15,13 +15,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import TINY, TLT, read_jsonl, run_tlt
+from conftest import ROOT, TINY, TLT, read_jsonl, run_tlt
 from covering import covering_set
 from tiny_models import write_drafter
 from worker_run import Run, assert_same, soon
 
 FULL = os.environ.get("TLT_FULL") == "1"
 STEPS = 12
+DRAFTER = os.path.join(ROOT, "models", "tiny-countdown-drafter")
 
 FACTORS = {
     "workers": [1, 2, 3, 4],
@@ -180,6 +181,20 @@ def test_training_that_brings_nothing_rests(tmp_path, drafter):
     assert any(m["drafter/micro_steps"] for m in lines)
     after = [b["drafter/micro_steps"] for a, b in zip(lines, lines[1:]) if a["drafter/resting"]]
     assert after and not any(after), [(m["drafter/resting"], m["drafter/micro_steps"]) for m in lines]
+
+
+def test_a_rate_that_is_too_high_gives_way(tmp_path):
+    """Training that makes a good drafter worse is undone, and goes on more slowly."""
+    config = write_config(tmp_path / "c.yaml", steps=12, every=0, draft="auto")
+    run = Run(config, tmp_path / "run", "--workers", 1, "--set", f"drafter.path={DRAFTER}", "--set", "drafter.lr=0.02",
+              "--set", "drafter.min_share=0.9")
+    finish(run)
+    lines = [m for m in read_jsonl(tmp_path / "run" / "metrics.jsonl") if m["drafter/chain_length_trained"]]
+    before, after = ([m[f"drafter/chain_length_{x}"] for m in lines] for x in ("published", "trained"))
+    worse = [b < 0.995 * a for a, b in zip(before, after)]
+    assert any(worse), (before, after)
+    assert [m["drafter/published"] for m in lines] == [b >= a for a, b in zip(before, after)]
+    assert max(m["drafter/lr"] for m in lines[worse.index(True):]) <= 0.01 * 1.2 ** worse.count(False), lines
 
 
 def test_more_workers_than_cores_or_prompts(tmp_path):
