@@ -16,8 +16,11 @@ enum {
   UNROLL_EVAL = 5,
   WARMUP = 20, /* optimizer steps */
   SKIPS_MOST = 8,
-  EPOCHS_MOST = 2, /* over the buffer in one RL step: an answer is in it for two steps */
-  YOUNG = 1500,    /* micro-steps of a new drafter */
+  /* Over the buffer in one RL step; an answer is in it for two. More brought nothing
+   * (docs/performance.md), but to a drafter that knows little yet. */
+  EPOCHS = 1,
+  EPOCHS_YOUNG = 2,
+  YOUNG = 1500, /* micro-steps of a new drafter */
 };
 #define YOUNG_FACTOR 12.0
 #define OUTLIER 4.0 /* times what a piece usually takes */
@@ -256,11 +259,16 @@ static double counted(tlt_drafting *d, tlt_piece piece, double seconds) {
   return seconds;
 }
 
+static bool may_train(const tlt_drafting *d) {
+  if (d->dead || !d->ready || tlt_share_rests(&d->share)) return false;
+  int epochs = d->total_steps < YOUNG ? EPOCHS_YOUNG : EPOCHS;
+  return d->step_tokens < epochs * tlt_replay_counts(d->replay).tokens;
+}
+
 tlt_piece tlt_drafting_piece(tlt_drafting *d) {
   tlt_draft_micro m;
   double from = tlt_now();
-  if (!d || d->dead || !d->ready || tlt_share_rests(&d->share) ||
-      d->step_tokens >= EPOCHS_MOST * tlt_replay_counts(d->replay).tokens ||
+  if (!d || !may_train(d) ||
       !tlt_replay_draw(d->replay, d->train.micro_tokens, d->o.temperature, &m))
     return TLT_PIECE_NOTHING;
   int tokens = m.cu[m.n_samples];
