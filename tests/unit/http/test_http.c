@@ -539,10 +539,10 @@ static void test_too_many_streams(void **state) {
  * while. */
 static void test_end(void **state) {
   (void)state;
-  int fd[3] = {listen_to("/ticks"), listen_to("/ticks"), listen_to("/flood")};
   atomic_store(&opened, 0);
-  atomic_store(&closed, 0);
+  int fd[3] = {listen_to("/ticks"), listen_to("/ticks"), listen_to("/flood")};
   wait_for(&opened, 3, 5);
+  atomic_store(&closed, 0);
   atomic_store(&over, true);
   double from = tlt_now();
   tlt_http_close(server);
