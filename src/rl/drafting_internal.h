@@ -40,8 +40,8 @@ struct tlt_drafting {
   int64_t step_tokens;            /* trained in this RL step */
   int64_t new_steps;              /* micro-steps since the last publication */
   double new_seconds, evaluation; /* their time; of the last measurement */
-  int64_t total_steps,
-      total_tokens;    /* since it was new; from a file: as if it were no longer young */
+  /* Since it was new; from a file: as if it were no longer young. */
+  int64_t total_steps, total_tokens;
   double idle_seconds; /* of pieces since the last tlt_drafting_keep_alive */
   double owed;         /* seconds of the step still to be spent, may be negative */
   double piece;        /* what one usually takes, in seconds; 0: not known */
