@@ -8,6 +8,7 @@
 
 #include "cmd/commands.h"
 #include "cmd/progress.h"
+#include "cmd/run_args.h"
 
 static void show_progress(void *context, const tlt_sft_progress *p) {
   (void)context;
@@ -49,37 +50,21 @@ static void print_summary(const tlt_sft_summary *s) {
 
 static int sft_main(int argc, char **argv) {
   tlt_train_options o = {.threads = -1};
-  tlt_arg_list sets = {0};
-  const char *resume = NULL;
-  const tlt_arg table[] = {
-      {"run", TLT_ARG_TEXT, &o.run, 0, 0, "DIR",
-       "run directory (runs/<name of the configuration>)"},
-      {"threads", TLT_ARG_INT, &o.threads, 0, 1024, "N",
-       "threads (0: all cores; default as configured)"},
-      {"numerics", TLT_ARG_TEXT, &o.numerics, 0, 0, "PATH", "auto, portable, avx512bf16 or amx"},
-      {"resume", TLT_ARG_MAYBE, &resume, 0, 0, "HOW",
-       "go on with a used run directory; last-good: past a damaged checkpoint; changed: accept "
-       "other data or another processor"},
-      {"set", TLT_ARG_LIST, &sets, 0, 0, "KEY=VALUE",
-       "override a configuration key; may be repeated"},
-  };
+  tlt_run_args run = {0};
+  tlt_arg table[TLT_RUN_ARGS];
+  tlt_run_args_rows(&run, &o, "threads (0: all cores; default as configured)", table);
   tlt_err err = {0};
   char **rest;
   int n_rest;
   bool help;
   tlt_sft_summary summary;
-  tlt_status s = tlt_args_parse(&tlt_cmd_sft, table, sizeof table / sizeof *table, argc, argv,
-                                &rest, &n_rest, &help, &err);
+  tlt_status s = tlt_args_parse(&tlt_cmd_sft, table, TLT_RUN_ARGS, argc, argv, &rest, &n_rest,
+                                &help, &err);
   if (s == TLT_OK && help) return 0;
-  if (s == TLT_OK && n_rest != 1)
-    s = tlt_fail(&err, TLT_EUSAGE, "expected one configuration file, got %d", n_rest);
-  if (s == TLT_OK && resume) s = tlt_resume_find(resume, &o.resume, &err);
+  if (s == TLT_OK) s = tlt_run_args_take(&run, rest, n_rest, &o, &err);
   if (s == TLT_OK && tlt_stop_install() != 0)
     s = tlt_fail(&err, TLT_EIO, "cannot install signal handlers: %s", strerror(errno));
   if (s == TLT_OK) {
-    o.config = rest[0];
-    o.sets = sets.value;
-    o.n_sets = sets.count;
     tlt_sft_hooks hooks = {NULL, show_progress, show_memory};
     s = tlt_sft(&o, &hooks, &tlt_stop_flags, &summary, &err);
   }

@@ -10,6 +10,7 @@
 #include "cluster/launch.h"
 #include "cmd/commands.h"
 #include "cmd/progress.h"
+#include "cmd/run_args.h"
 #include "cmd/version.h"
 #include "cmd/view.h"
 #include "report/metrics.h"
@@ -201,27 +202,21 @@ static int train_main(int argc, char **argv) {
   char *given[TLT_ARGS_MAX]; /* before parsing moves them */
   for (int i = 0; i < argc && i < TLT_ARGS_MAX; i++) given[i] = argv[i];
   tlt_train_options o = {.program = tlt_program_version(), .threads = -1};
-  tlt_arg_list sets = {0};
-  const char *resume = NULL, *watch = NULL;
+  tlt_run_args args = {0};
+  const char *watch = NULL;
   tlt_http_address where;
   bool follower = false;
-  const tlt_arg table[] = {
-      {"run", TLT_ARG_TEXT, &o.run, 0, 0, "DIR",
-       "run directory (runs/<name of the configuration>)"},
-      {"workers", TLT_ARG_INT, &o.workers, 1, 1024, "N",
-       "processes that train together (1); started here, or taken from mpirun or srun"},
-      {"threads", TLT_ARG_INT, &o.threads, 0, 1024, "N",
-       "threads of all workers of a host (0: all cores; default as configured)"},
-      {"numerics", TLT_ARG_TEXT, &o.numerics, 0, 0, "PATH", "auto, portable, avx512bf16 or amx"},
-      {"resume", TLT_ARG_MAYBE, &resume, 0, 0, "HOW",
-       "go on with a used run directory; last-good: past a damaged checkpoint; changed: accept "
-       "another model, data or processor"},
-      {"set", TLT_ARG_LIST, &sets, 0, 0, "KEY=VALUE",
-       "override a configuration key; may be repeated"},
+  tlt_arg table[] = {
+      [TLT_RUN_ARGS] = {"workers", TLT_ARG_INT, &o.workers, 1, 1024, "N",
+                        "processes that train together (1); started here, or taken from mpirun "
+                        "or srun"},
       {"watch", TLT_ARG_TEXT, &watch, 0, 0, "[HOST:]PORT",
        "serve a live page, its events and Prometheus text there; 0: any free port; without HOST "
        "for this machine only"},
   };
+  tlt_run_args_rows(&args, &o,
+                    "threads of all workers of a host (0: all cores; default as configured)",
+                    table);
   tlt_err err = {0};
   char **rest;
   int n_rest;
@@ -229,15 +224,10 @@ static int train_main(int argc, char **argv) {
   tlt_status s = tlt_args_parse(&tlt_cmd_train, table, sizeof table / sizeof *table, argc, argv,
                                 &rest, &n_rest, &help, &err);
   if (s == TLT_OK && help) return 0;
-  if (s == TLT_OK && n_rest != 1)
-    s = tlt_fail(&err, TLT_EUSAGE, "expected one configuration file, got %d", n_rest);
-  if (s == TLT_OK && resume) s = tlt_resume_find(resume, &o.resume, &err);
+  if (s == TLT_OK) s = tlt_run_args_take(&args, rest, n_rest, &o, &err);
   if (s == TLT_OK && watch && tlt_http_address_parse(watch, &where, &err) != TLT_OK)
     s = tlt_fail_prefix(&err, "--watch");
   if (s == TLT_OK) {
-    o.config = rest[0];
-    o.sets = sets.value;
-    o.n_sets = sets.count;
     if (o.workers > 1 && !tlt_cluster_launched()) return launch(o.workers, argc, given);
     s = run(&o, watch ? &where : NULL, &follower, &err);
   }
