@@ -8,11 +8,14 @@
 #define RECENT_RATE 0.3   /* of the newest window */
 #define SPREAD_LEAST 0.05 /* of the gains of trials */
 #define OUTLIER 3.0F      /* times the median of a window: the machine was away */
-#define EXCESS_MOST 16.0  /* of a step, in steps: catching up counts, a machine that was away not */
+#define EXCESS_MOST 16.0  /* of a step, in steps: catching up counts, a machine that was away not \
+                           */
+#define PRICE_RATE 0.03   /* of the newest step awake, in what it paid and drew */
 #define CLEAR 0.25        /* gain of being awake that needs no second opinion soon */
 enum {
   FIRST_STEPS = 4,   /* of the very first window, which only is a yardstick */
   FIRST_STRETCH = 4, /* where neighbours say what pays */
+  DOUBT_STRETCH = 8, /* where prices say that being awake brings nothing */
   FREE_TRIALS = 1,   /* what the planner learns in the first ones is for later */
   LOST_STEPS = 4,    /* a trial that lost so many per window ends */
   TRIAL_SHARE = 16,  /* a trial is one window for so many before it */
@@ -96,7 +99,7 @@ static void end_trial(tlt_arbiter_range *r) {
     r->awake = awake;
     r->recent = score;
     r->stretch = 1;
-    r->debt = 0;
+    r->debt = r->paid = r->drawn = 0;
     return;
   }
   if (awake && gain > CLEAR) r->stretch = TLT_STRETCH_MOST;
@@ -104,17 +107,36 @@ static void end_trial(tlt_arbiter_range *r) {
   if (cost > 0 && r->trials > FREE_TRIALS) r->debt += cost;
 }
 
+/* Trials on a shared machine can mislead several times in a row. Where a token drawn awake has cost
+ * no less than a plain step by the prices, which rest on more steps, short trials come soon
+ * whatever those before cost: if the prices are right they lose nothing. */
+static bool is_doubtful(const tlt_arbiter_range *r) {
+  return r->awake && r->paid > r->drawn;
+}
+
+static bool is_due(const tlt_arbiter_range *r) {
+  if (is_doubtful(r) && r->windows >= DOUBT_STRETCH) return true;
+  return r->windows >= r->stretch && r->debt <= 0;
+}
+
+static void note_price(tlt_arbiter_range *r, double paid, double tokens) {
+  double rate = r->drawn > 0 ? PRICE_RATE : 1;
+  r->paid += rate * (fmin(paid, (double)OUTLIER) - r->paid);
+  r->drawn += rate * (tokens - r->drawn);
+}
+
 static void end_window(tlt_arbiter_range *r) {
   double time = 0, tokens = 0;
   add_up(&r->window, &time, &tokens);
   double score = log(time / tokens);
   r->recent += (r->recent == 0 ? 1 : RECENT_RATE) * (score - r->recent);
-  r->trial = ++r->windows >= r->stretch && r->debt <= 0;
+  r->windows++;
+  r->trial = is_due(r);
 }
 
 /* Windows of the trial at hand. */
 static int trial_length(const tlt_arbiter_range *r) {
-  int n = r->stretch / TRIAL_SHARE;
+  int n = is_doubtful(r) ? 1 : r->stretch / TRIAL_SHARE;
   return n < 1 ? 1 : n < TLT_TRIAL_MOST ? n : TLT_TRIAL_MOST;
 }
 
@@ -147,7 +169,8 @@ static void end_part(tlt_arbiter_range *r, bool last) {
   if (++r->parts >= trial_length(r) || last) end_trial(r);
 }
 
-void tlt_arbiter_observe(tlt_arbiter *a, int sequences, double tokens, double us, double plain) {
+void tlt_arbiter_observe(tlt_arbiter *a, int sequences, double tokens, double us, double plain,
+                         double unit_us) {
   tlt_arbiter_range *r = range_at(a, sequences);
   tlt_window *w = &r->window;
   if (!(us > 0) || !isfinite(us) || !(plain > 0) || !(tokens > 0)) return;
@@ -156,6 +179,7 @@ void tlt_arbiter_observe(tlt_arbiter *a, int sequences, double tokens, double us
   else if (r->debt > 0) r->debt -= time * TLT_TRIAL_PERMILLE / 1000;
   w->us += us;
   if (a->warm++ < TLT_WARM_STEPS) return;
+  if (r->awake && !r->trial && unit_us > 0) note_price(r, time / unit_us, tokens);
   w->time[w->steps] = (float)time;
   w->tokens[w->steps++] = (float)tokens;
   bool given_up = is_lost(r);

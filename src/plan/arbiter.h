@@ -43,9 +43,10 @@ typedef struct tlt_arbiter_range {
   int trials;
   float gain[TLT_TRIALS_KEPT]; /* log of speed awake over asleep, by trial modulo their number */
   double recent;               /* log time per token of the better way, faded over windows */
-  double excess; /* of the trial, in plain steps: beyond what its tokens take the better way */
-  double debt;   /* what trials cost and is not earned back, like excess */
-  int parts;     /* windows of the trial that are over; what they lost, took and drew: */
+  double excess;      /* of the trial, in plain steps: beyond what its tokens take the better way */
+  double debt;        /* what trials cost and is not earned back, like excess */
+  double paid, drawn; /* per step awake, faded: plain steps by the prices, tokens */
+  int parts;          /* windows of the trial that are over; what they lost, took and drew: */
   double lost, time, tokens;
   tlt_window window;
 } tlt_arbiter_range;
@@ -61,9 +62,13 @@ typedef struct tlt_arbiter {
  * should dare more than they would. */
 bool tlt_arbiter_awake(tlt_arbiter *a, int sequences, bool *trial);
 
-/* The step that ran by that answer: tokens drawn per sequence on (weighted) average, wall time, and
- * what a step of so many sequences without drafts costs, in any fixed unit. Steps that read prompts
- * are left out by the caller. Times that are not positive and finite are ignored. */
-void tlt_arbiter_observe(tlt_arbiter *a, int sequences, double tokens, double us, double plain);
+/* The step that ran by that answer: tokens drawn per sequence on (weighted) average, wall time,
+ * what a step of so many sequences without drafts costs in any fixed unit, and what that unit takes
+ * in microseconds by the prices of late (0: not known), which only says how soon to look again.
+ * Steps that read prompts are left out by the caller. Times that are not positive and finite are
+ * ignored.
+ */
+void tlt_arbiter_observe(tlt_arbiter *a, int sequences, double tokens, double us, double plain,
+                         double unit_us);
 
 #endif

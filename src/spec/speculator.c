@@ -207,7 +207,8 @@ static void start_step(tlt_spec *s, int n, const tlt_spec_seq *seq) {
 static void time_last_step(tlt_spec *s, double now) {
   if (!s->bandit && s->since > 0 && s->progress > 0)
     tlt_arbiter_observe(&s->price->arbiter, s->n, s->progress, (now - s->since) * 1e6,
-                        tlt_cost_plain(&s->price->verify, s->n, s->context));
+                        tlt_cost_plain(&s->price->verify, s->n, s->context),
+                        s->price->verify.scale);
   s->progress = 0;
 }
 

@@ -206,11 +206,12 @@ typedef struct shown {
 
 static shown arbitrate(tlt_arbiter *a, int sequences, int steps, double tokens, double factor) {
   shown out = {0};
+  double plain = 1 + sequences / 8.0;
   for (int i = 0; i < steps; i++) {
     bool trial, awake = tlt_arbiter_awake(a, sequences, &trial);
     double us = 200 * (1 + 0.2 * uniform()) * (awake ? factor : 1);
     if (tlt_stream_below(&noise, 100) == 0) us *= 30; /* somebody else had the processor */
-    tlt_arbiter_observe(a, sequences, awake ? tokens : 1, us, 1 + sequences / 8.0);
+    tlt_arbiter_observe(a, sequences, awake ? tokens : 1, us, plain, 220 / plain);
     if (i < steps / 2) continue;
     out.steps++;
     out.awake += awake;
@@ -252,6 +253,25 @@ static void change_is_noticed(void **state) {
   assert_true(s.awake > s.steps * 9 / 10);
 }
 
+/* Drafts turn useless while the kept trials say that they pay: steps until 8 sequences sleep. */
+static int steps_of_an_error(double unit_us) {
+  enum { RANGE_OF_8 = 5 };
+  tlt_arbiter a = {.few = 4};
+  int steps = 0;
+  arbitrate(&a, 8, 8000, 2, 1.2);
+  for (; a.range[RANGE_OF_8].awake && steps < 100000; steps++) {
+    bool trial, awake = tlt_arbiter_awake(&a, 8, &trial);
+    tlt_arbiter_observe(&a, 8, 1, awake ? 220 : 200, 2, unit_us);
+  }
+  return steps;
+}
+
+static void prices_call_for_a_trial(void **state) {
+  (void)state;
+  int without = steps_of_an_error(0), with = steps_of_an_error(100);
+  assert_true(with < without / 2);
+}
+
 /* Where many gain, few start awake; what is known of one number of sequences stays its own. */
 static void ranges_are_judged_apart(void **state) {
   (void)state;
@@ -263,10 +283,10 @@ static void ranges_are_judged_apart(void **state) {
   arbitrate(&a, 64, 4000, 1, 1.2);
   assert_false(tlt_arbiter_awake(&a, 64, &trial) && !trial);
   assert_true(tlt_arbiter_awake(&a, 6, &trial));
-  tlt_arbiter_observe(&a, 6, 1, NAN, 1);
-  tlt_arbiter_observe(&a, 6, 1, -1, 1);
-  tlt_arbiter_observe(&a, 6, 0, 1, 1);
-  tlt_arbiter_observe(&a, 100000, 1, 1, 1);
+  tlt_arbiter_observe(&a, 6, 1, NAN, 1, 1);
+  tlt_arbiter_observe(&a, 6, 1, -1, 1, 1);
+  tlt_arbiter_observe(&a, 6, 0, 1, 1, 1);
+  tlt_arbiter_observe(&a, 100000, 1, 1, 1, 1);
 }
 
 /* ---- lengths -----------------------------------------------------------------------------------
@@ -363,6 +383,7 @@ int main(void) {
       cmocka_unit_test(what_is_slower_sleeps),
       cmocka_unit_test(what_is_faster_is_awake),
       cmocka_unit_test(change_is_noticed),
+      cmocka_unit_test(prices_call_for_a_trial),
       cmocka_unit_test(ranges_are_judged_apart),
       cmocka_unit_test(long_answers_are_expected_to_go_on_longer),
       cmocka_unit_test(strategies_parse_strictly),
