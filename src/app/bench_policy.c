@@ -8,6 +8,7 @@
 
 enum {
   SIDES_MAX = 200, /* off, the setting, and every fixed setting */
+  LIFE = 5,        /* rounds of an engine */
   BEST = 5,        /* fixed settings that are measured again */
   POSITIONS = 1024,
 };
@@ -70,15 +71,29 @@ static tlt_status next_round(bench *b) {
 /* ---- comparing ---------------------------------------------------------------------------------
  */
 
+static tlt_status warm_up(bench *b, side *x, side *y) {
+  double ignored[2];
+  tlt_status s = next_round(b);
+  return s == TLT_OK ? run_sides(b, x, y, 0, ignored) : s;
+}
+
+static tlt_status renew(bench *b, side *x, side *y, bool other_way) {
+  int64_t tokens = b->tokens;
+  tlt_status s = tlt_bench_sides_renew(other_way ? y : x, other_way ? x : y, b->err);
+  if (s == TLT_OK) s = warm_up(b, x, y);
+  b->tokens = tokens;
+  return s;
+}
+
 /* Speed of a over that of the other, sides taking turns at going first. */
 static tlt_status compare(bench *b, side *a, side *against, tlt_bench_cell *c) {
   double log_ratio[TLT_BENCH_PAIRS_MAX], seconds[2], all = 0;
-  tlt_status s = next_round(b); /* warm-up */
-  if (s == TLT_OK) s = run_sides(b, a, against, 0, seconds);
+  tlt_status s = warm_up(b, a, against);
   if (a->spec) tlt_spec_stats_reset(a->spec);
   b->tokens = 0;
   for (int i = 0; s == TLT_OK && i < b->o->pairs; i++) {
-    s = next_round(b);
+    if (i && i % LIFE == 0) s = renew(b, a, against, i / LIFE % 2);
+    if (s == TLT_OK) s = next_round(b);
     if (s == TLT_OK) s = run_sides(b, a, against, i % 2, seconds);
     log_ratio[i] = log(seconds[1] / seconds[0]);
     all += seconds[1];

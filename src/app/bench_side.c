@@ -13,11 +13,12 @@ tlt_status tlt_bench_side_open(tlt_model *m, const tlt_spec_options *o, const tl
   tlt_spec_options so = *o;
   snprintf(out->policy, sizeof out->policy, "%s", o->policy ? o->policy : "planner");
   so.policy = out->policy;
-  tlt_engine_options eo = {.batch = o->batch,
-                           .max_positions = o->max_positions,
-                           .seed = o->seed,
-                           .draft_rows = tlt_spec_draft_rows(&so)};
-  tlt_status s = tlt_engine_create(m, NULL, &eo, &out->engine, err);
+  out->model = m;
+  out->options = (tlt_engine_options){.batch = o->batch,
+                                      .max_positions = o->max_positions,
+                                      .seed = o->seed,
+                                      .draft_rows = tlt_spec_draft_rows(&so)};
+  tlt_status s = tlt_engine_create(m, NULL, &out->options, &out->engine, err);
   if (s != TLT_OK || o->draft == TLT_DRAFT_OFF) return s;
   s = tlt_spec_create(m, &so, &out->spec, err);
   if (s == TLT_OK && hostile) s = tlt_spec_add(out->spec, hostile, TLT_EDGE_EAGLE, err);
@@ -28,6 +29,19 @@ void tlt_bench_side_close(tlt_bench_side *s) {
   tlt_engine_free(s->engine);
   tlt_spec_free(s->spec);
   *s = (tlt_bench_side){.engine = NULL};
+}
+
+static tlt_status make_engine(tlt_bench_side *s, tlt_err *err) {
+  tlt_status status = tlt_engine_create(s->model, NULL, &s->options, &s->engine, err);
+  return status == TLT_OK && s->spec ? tlt_spec_attach(s->spec, s->engine, err) : status;
+}
+
+tlt_status tlt_bench_sides_renew(tlt_bench_side *first, tlt_bench_side *second, tlt_err *err) {
+  tlt_engine_free(first->engine);
+  tlt_engine_free(second->engine);
+  first->engine = second->engine = NULL;
+  tlt_status status = make_engine(first, err);
+  return status == TLT_OK ? make_engine(second, err) : status;
 }
 
 static void count_sample(void *context, const tlt_sample *s) {
