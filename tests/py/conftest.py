@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-TLT = os.environ.get("TLT_BIN", os.path.join(ROOT, "build", "tlt"))
+TLT = os.path.abspath(os.environ.get("TLT_BIN", os.path.join(ROOT, "build", "tlt")))
 TINY = os.path.join(ROOT, "models", "tiny-countdown")
 SMOLLM2 = os.path.join(ROOT, "models", "SmolLM2-135M-Instruct")
 
