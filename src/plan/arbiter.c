@@ -8,9 +8,9 @@
 #define RECENT_RATE 0.3   /* of the newest window */
 #define SPREAD_LEAST 0.05 /* of the gains of trials */
 #define OUTLIER 3.0F      /* times the median of a window: the machine was away */
-#define EXCESS_MOST 16.0  /* of a step, in steps: catching up counts, a machine that was away not \
-                           */
+#define EXCESS_MOST 16.0  /* of a step, in steps: catching up counts, an absence does not */
 #define PRICE_RATE 0.03   /* of the newest step awake, in what it paid and drew */
+#define DOUBT 1.05        /* paid per drawn: prices do not know what happens between steps */
 #define CLEAR 0.25        /* gain of being awake that needs no second opinion soon */
 enum {
   FIRST_STEPS = 4,   /* of the very first window, which only is a yardstick */
@@ -108,10 +108,10 @@ static void end_trial(tlt_arbiter_range *r) {
 }
 
 /* Trials on a shared machine can mislead several times in a row. Where a token drawn awake has cost
- * no less than a plain step by the prices, which rest on more steps, short trials come soon
+ * more than a plain step by the prices, which rest on more steps, short trials come soon
  * whatever those before cost: if the prices are right they lose nothing. */
 static bool is_doubtful(const tlt_arbiter_range *r) {
-  return r->awake && r->paid > r->drawn;
+  return r->awake && r->paid > DOUBT * r->drawn;
 }
 
 static bool is_due(const tlt_arbiter_range *r) {
@@ -179,7 +179,8 @@ void tlt_arbiter_observe(tlt_arbiter *a, int sequences, double tokens, double us
   else if (r->debt > 0) r->debt -= time * TLT_TRIAL_PERMILLE / 1000;
   w->us += us;
   if (a->warm++ < TLT_WARM_STEPS) return;
-  if (r->awake && !r->trial && unit_us > 0) note_price(r, time / unit_us, tokens);
+  bool priced = sequences > a->few && unit_us > 0; /* few gain late, not never */
+  if (priced && r->awake && !r->trial) note_price(r, time / unit_us, tokens);
   w->time[w->steps] = (float)time;
   w->tokens[w->steps++] = (float)tokens;
   bool given_up = is_lost(r);
