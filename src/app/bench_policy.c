@@ -87,7 +87,7 @@ static tlt_status renew(bench *b, side *x, side *y, bool other_way) {
 
 /* Speed of a over that of the other, sides taking turns at going first. */
 static tlt_status compare(bench *b, side *a, side *against, tlt_bench_cell *c) {
-  double log_ratio[TLT_BENCH_PAIRS_MAX], seconds[2], all = 0;
+  double log_ratio[TLT_BENCH_PAIRS_MAX], seconds[2] = {1, 1}, all = 0;
   tlt_status s = warm_up(b, a, against);
   if (a->spec) tlt_spec_stats_reset(a->spec);
   b->tokens = 0;

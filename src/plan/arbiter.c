@@ -179,7 +179,8 @@ void tlt_arbiter_observe(tlt_arbiter *a, int sequences, double tokens, double us
   else if (r->debt > 0) r->debt -= time * TLT_TRIAL_PERMILLE / 1000;
   w->us += us;
   if (a->warm++ < TLT_WARM_STEPS) return;
-  bool priced = sequences > a->few && unit_us > 0; /* few gain late, not never */
+  /* Few nearly always gain, if late: judged by prices they slept before that showed. */
+  bool priced = sequences > a->few && unit_us > 0;
   if (priced && r->awake && !r->trial) note_price(r, time / unit_us, tokens);
   w->time[w->steps] = (float)time;
   w->tokens[w->steps++] = (float)tokens;
