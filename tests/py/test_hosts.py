@@ -69,17 +69,18 @@ def check_clocks(directory, workers):
         assert sum(b - a for _, a, b in own) > 0.8 * (end[1] - begin[0]), (tid, begin, end, own)
 
 
-@pytest.mark.parametrize("hosts, algorithm, draft, order", [
-    ("tlt-0:1,tlt-1:1", "grpo", "auto", "[gradient, drafter, lend]"),
-    ("tlt-0:2,tlt-1:2", "dapo", "eagle", "[drafter, gradient]"),
-    ("tlt-1:2,tlt-2:1", "dapo", "auto", "[gradient, drafter, lend]"),  # mpirun's own host has no worker
+@pytest.mark.parametrize("hosts, algorithm, draft, policy, order", [
+    ("tlt-0:1,tlt-1:1", "grpo", "auto", "planner", "[gradient, drafter, lend]"),
+    ("tlt-0:2,tlt-1:2", "dapo", "eagle", "fixed:4_2_8", "[drafter, gradient]"),
+    ("tlt-1:2,tlt-2:1", "dapo", "auto", "fixed:4_1_5", "[gradient, drafter, lend]"),  # mpirun's own has no worker
 ])
-def test_hosts_change_no_bit(tmp_path, network, plain, hosts, algorithm, draft, order):
+def test_hosts_change_no_bit(tmp_path, network, plain, hosts, algorithm, draft, policy, order):
     config, want = plain(algorithm)
     counts = [int(host.partition(":")[2]) for host in hosts.split(",")]
     before = network.received("tlt-1")
     run = HostRun(network, hosts, config, tmp_path / "run", "--set", f"speculation.draft={draft}", "--set",
-                  f"drafter.path={DRAFTER}", "--set", f"drafter.idle_order={order}", *LEARN)
+                  f"speculation.policy={policy}", "--set", f"drafter.path={DRAFTER}", "--set",
+                  f"drafter.idle_order={order}", *LEARN)
     assert_same(done(run), want, hosts)
     machine = read_jsonl(tmp_path / "run" / "machine.json")[0]
     assert (machine["hosts"], machine["workers"]) == (len(counts), sum(counts)), machine
@@ -92,7 +93,9 @@ def test_hosts_change_no_bit(tmp_path, network, plain, hosts, algorithm, draft, 
     busy = [m[f"workers/{w}/{what}"] for m in lines for w in range(counts[0], sum(counts))
             for what in ("gradient", "drafter", "lending")]
     assert any(busy), "the other host did no idle work"
-    assert any(m["spec/accepted"] for m in lines) and any(m["drafter/micro_steps"] for m in lines)
+    assert any(m["drafter/micro_steps"] for m in lines), "nothing was learned"
+    if policy != "planner":  # which drafts only where that has been quicker
+        assert any(m["spec/accepted"] for m in lines), "nothing was ever accepted"
     check_clocks(run.directory, sum(counts))
 
 

@@ -78,9 +78,10 @@ def accepted(line):
     return found
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_sources_add_up(train, workers):
-    run = train("run", "--workers", workers, "--set", f"drafter.path={DRAFTER}", draft="auto")
+@pytest.mark.parametrize("workers, policy", [(1, "planner"), (1, "fixed:4_2_8"), (2, "fixed:4_2_8")])
+def test_sources_add_up(train, workers, policy):
+    run = train("run", "--workers", workers, "--set", f"drafter.path={DRAFTER}", "--set",
+                f"speculation.policy={policy}", draft="auto")
     sources, total = check_records(run), Counter()
     for line in read_jsonl(run / "metrics.jsonl")[1:]:
         of = Counter(sources[line["step"]])
@@ -88,7 +89,8 @@ def test_sources_add_up(train, workers):
         del of["."]
         assert of == accepted(line), line["step"]
         total += of
-    assert total, "nothing was ever accepted"
+    if policy != "planner":  # which drafts only where that has been quicker
+        assert total, "nothing was ever accepted"
 
 
 @pytest.mark.parametrize("temperature", [1.0, 8.0])
