@@ -4,8 +4,12 @@
  * not worth the risk. */
 #define LEAST_GAIN 1.03
 
+static double decode_us(const tlt_plan_step *s, int nodes) {
+  return tlt_cost_us(s->verify, s->rows + nodes, s->context) - s->prompt_us;
+}
+
 double tlt_plan_rate(const tlt_plan_step *s, int nodes, double gain) {
-  double us = tlt_cost_us(s->verify, s->rows + nodes, s->context) + s->spent_us;
+  double us = decode_us(s, nodes) + s->spent_us;
   if (nodes > 0 && s->daring > 0) us *= s->daring;
   return us > 0 ? (s->weight + gain) / us : 0;
 }
@@ -25,7 +29,7 @@ int tlt_plan_take(const tlt_plan_step *s, int n, const float *gain) {
 
 double tlt_plan_threshold(const tlt_plan_step *s, int room) {
   double price = tlt_cost_marginal(s->verify, s->rows, room, s->context);
-  double us = tlt_cost_us(s->verify, s->rows, s->context);
+  double us = decode_us(s, 0);
   return us > 0 ? s->weight * price / us : 0;
 }
 

@@ -19,6 +19,8 @@ typedef struct tlt_plan_step {
   int rows;               /* rows that run in any case: sequences and prompt rows */
   double context;         /* mean keys per row */
   double weight;          /* sum of the sequences' weights */
+  double prompt_us;       /* what the prompt rows add to the step: it buys no token now, and later it
+                             would cost as much, so it is no reason to make the most of this step */
   double spent_us;        /* planning and drafting so far */
   double daring;          /* steps with drafts are planned as if they took so much of their time;
                              0: as they are */

@@ -251,16 +251,24 @@ static bool grow_level(plan *p, int depth, bool tried[TLT_SOURCES]) {
   return all > 0;
 }
 
+static tlt_plan_step step_of(const tlt_spec *s, int prompt_rows) {
+  tlt_plan_step p = {.verify = &s->price->verify,
+                     .rows = s->n + prompt_rows,
+                     .context = mean_context(s)};
+  p.prompt_us =
+      tlt_cost_us(p.verify, p.rows, p.context) - tlt_cost_us(p.verify, s->n, p.context);
+  return p;
+}
+
 void tlt_spec_plan(tlt_spec *s, int room, int prompt_rows) {
   bool tried[TLT_SOURCES] = {false};
   plan p = {.s = s, .from = tlt_now(), .room = room};
   s->planned = true;
   if (s->price->verify.observations < PRICED_STEPS) return;
-  /* Reading prompts makes a step long without making tokens: everything would seem to pay. */
-  if (prompt_rows > s->n) return;
-  p.step = (tlt_plan_step){.verify = &s->price->verify,
-                           .rows = s->n + prompt_rows,
-                           .context = mean_context(s)};
+  /* What more rows cost among many of prompts, the model hardly knows; and a trial is of steps that
+   * are timed, which those with prompts are not. */
+  if (prompt_rows > s->n || (prompt_rows && s->trial)) return;
+  p.step = step_of(s, prompt_rows);
   if (s->trial) p.step.daring = DARING;
   set_weights(&p);
   int marginal = room < MARGINAL_ROWS ? room : MARGINAL_ROWS;

@@ -195,6 +195,21 @@ static void daring_plans_take_more(void **state) {
   assert_true(tlt_plan_take(&s, 12, gain) > 0);
 }
 
+/* A step that also reads a prompt is long; nodes must not seem cheap beside it. */
+static void prompts_make_no_node_worth_more(void **state) {
+  (void)state;
+  tlt_cost c = known_machine();
+  float gain[12];
+  for (int i = 0; i < 12; i++) gain[i] = 0.9f;
+  tlt_plan_step s = {.verify = &c, .rows = 32, .weight = 16};
+  double unaware = tlt_plan_threshold(&s, 12);
+  s.prompt_us = tlt_cost_us(&c, 32, 0) - tlt_cost_us(&c, 16, 0);
+  assert_true(tlt_plan_threshold(&s, 12) > 1.5 * unaware);
+  assert_int_equal(tlt_plan_take(&s, 12, gain), 0);
+  s.prompt_us = 0;
+  assert_true(tlt_plan_take(&s, 12, gain) > 0);
+}
+
 /* ---- arbiter -----------------------------------------------------------------------------------
  */
 
@@ -380,6 +395,7 @@ int main(void) {
       cmocka_unit_test(plan_fills_flat_stretches_and_stops_behind_them),
       cmocka_unit_test(deepening_weighs_price_against_what_it_opens),
       cmocka_unit_test(daring_plans_take_more),
+      cmocka_unit_test(prompts_make_no_node_worth_more),
       cmocka_unit_test(what_is_slower_sleeps),
       cmocka_unit_test(what_is_faster_is_awake),
       cmocka_unit_test(change_is_noticed),
