@@ -1,10 +1,10 @@
 #include "kernels/onednn/matmul.h"
 
-#include <dnnl.h>
 #include <omp.h>
 #include <pthread.h>
 
 #include "base/mem.h"
+#include "kernels/onednn/versions.h"
 
 /* Compiled primitives by shape, the least recently used one replaced. Row counts differ between
  * micro-batches, so old shapes do not come back; compiling takes about 0.1 ms.
@@ -34,24 +34,35 @@ static void start(void) {
 static bool describe(dnnl_memory_desc_t *d, int rows, int columns, size_t row, size_t column,
                      dnnl_data_type_t type) {
   dnnl_dims_t dims = {rows, columns}, strides = {(dnnl_dim_t)row, (dnnl_dim_t)column};
-  return dnnl_memory_desc_init_by_strides(d, 2, dims, type, strides) == dnnl_success;
+  return tlt__layout_create(d, dims, strides, type);
+}
+
+static void clear(entry *e) {
+  if (e->primitive) dnnl_primitive_destroy(e->primitive);
+  e->primitive = NULL;
+  tlt__layout_destroy(&e->a);
+  tlt__layout_destroy(&e->b);
+  tlt__layout_destroy(&e->c);
+  tlt__layout_destroy(&e->scratch);
 }
 
 static bool compile(entry *e, const tlt_matmul *s) {
   dnnl_primitive_attr_t attr = NULL;
   dnnl_primitive_desc_t desc = NULL;
-  dnnl_matmul_desc_t op;
   bool ok =
       describe(&e->a, s->m, s->k, s->a_row, s->a_col, dnnl_bf16) &&
       describe(&e->b, s->k, s->n, s->b_row, 1, dnnl_bf16) &&
       describe(&e->c, s->m, s->n, s->c_row, 1, dnnl_f32) &&
       dnnl_primitive_attr_create(&attr) == dnnl_success &&
       dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) == dnnl_success &&
-      dnnl_matmul_desc_init(&op, &e->a, &e->b, NULL, &e->c) == dnnl_success &&
-      dnnl_primitive_desc_create(&desc, &op, attr, engine, NULL) == dnnl_success &&
+      tlt__matmul_describe(&desc, engine, tlt__layout_of(&e->a), tlt__layout_of(&e->b),
+                           tlt__layout_of(&e->c), attr) &&
+      tlt__layout_scratch(&e->scratch, desc) &&
       dnnl_primitive_create(&e->primitive, desc) == dnnl_success;
-  if (ok) e->scratch = *dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
-  else e->primitive = NULL;
+  if (!ok) {
+    e->primitive = NULL;
+    clear(e);
+  }
   e->shape = *s;
   dnnl_primitive_desc_destroy(desc);
   dnnl_primitive_attr_destroy(attr);
@@ -76,7 +87,7 @@ static entry *acquire(const tlt_matmul *shape) {
     else if (!e->users && (!oldest || e->used < oldest->used)) oldest = e;
   }
   if (!found && oldest) {
-    if (oldest->primitive) dnnl_primitive_destroy(oldest->primitive);
+    clear(oldest);
     found = compile(oldest, shape) ? oldest : NULL;
   }
   if (found) {
@@ -93,11 +104,15 @@ static void release(entry *e) {
   pthread_mutex_unlock(&lock);
 }
 
+static bool attach(dnnl_exec_arg_t *arg, const dnnl_memory_desc_t *layout, void *data) {
+  return dnnl_memory_create(&arg->memory, tlt__layout_of(layout), engine, data) == dnnl_success;
+}
+
 bool tlt_matmul_run(const tlt_matmul *shape, const tlt_bf16 *a, const tlt_bf16 *b, float *c,
                     void *scratch) {
   entry *e = acquire(shape);
   if (!e) return false;
-  size_t need = dnnl_memory_desc_get_size(&e->scratch);
+  size_t need = dnnl_memory_desc_get_size(tlt__layout_of(&e->scratch));
   void *more = need > TLT_MATMUL_SCRATCH ? tlt_calloc_aligned(need, 1) : NULL;
   if (more) scratch = more;
   dnnl_stream_t stream = NULL;
@@ -111,10 +126,8 @@ bool tlt_matmul_run(const tlt_matmul *shape, const tlt_bf16 *a, const tlt_bf16 *
   } pa = {a}, pb = {b}; /* the C API takes no const */
   bool ok = (more || need <= TLT_MATMUL_SCRATCH) &&
             dnnl_stream_create(&stream, engine, dnnl_stream_default_flags) == dnnl_success &&
-            dnnl_memory_create(&arg[0].memory, &e->a, engine, pa.out) == dnnl_success &&
-            dnnl_memory_create(&arg[1].memory, &e->b, engine, pb.out) == dnnl_success &&
-            dnnl_memory_create(&arg[2].memory, &e->c, engine, c) == dnnl_success &&
-            dnnl_memory_create(&arg[3].memory, &e->scratch, engine, scratch) == dnnl_success &&
+            attach(&arg[0], &e->a, pa.out) && attach(&arg[1], &e->b, pb.out) &&
+            attach(&arg[2], &e->c, c) && attach(&arg[3], &e->scratch, scratch) &&
             dnnl_primitive_execute(e->primitive, stream, 4, arg) == dnnl_success &&
             dnnl_stream_wait(stream) == dnnl_success;
   for (int i = 0; i < 4; i++) dnnl_memory_destroy(arg[i].memory);
