@@ -74,7 +74,11 @@ tlt_status tlt__mpi(int code, const char *what, tlt_err *err) {
  * processes need rights that containers do not give, and complain. */
 static void set_defaults(void) {
   setenv("OMPI_MCA_pml_ob1_send_pipeline_depth", "64", 0);
+#if OMPI_MAJOR_VERSION >= 5
+  setenv("OMPI_MCA_smsc", "^cma,knem,xpmem", 0);
+#else
   setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
+#endif
 }
 
 static tlt_status start_mpi(tlt_err *err) {

@@ -2,6 +2,7 @@
 #include "cluster/launch.h"
 
 #include <errno.h>
+#include <mpi.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -58,20 +59,35 @@ static tlt_status find_mpirun(char path[TLT_PROC_PATH_MAX], tlt_err *err) {
                   "openmpi-bin)");
 }
 
-/* Everything stays on this machine and is quiet. */
-static const char *const settings[][2] = {
-    {"plm", "isolated"}, /* neither ssh nor a batch system */
-    {"ras", "^slurm,gridengine"},
-    {"pml", "ob1"},
-    {"btl", "self,vader"},
-    {"oob_tcp_if_include", "lo"},
-    {"orte_base_help_aggregate", "0"},
+/* Everything stays on this machine and is quiet. Open MPI 5 has another runtime below it, PRRTE,
+ * with settings of its own. */
+#if OMPI_MAJOR_VERSION >= 5
+static const char *const settings[][3] = {
+    {"--prtemca", "plm", "ssh"}, /* no batch system; the only other one there is */
+    {"--prtemca", "ras", "^slurm,gridengine,pbs"},
+    {"--mca", "pml", "ob1"},
+    {"--mca", "btl", "self,sm"},
 };
-enum { N_SETTINGS = sizeof settings / sizeof *settings };
+/* Otherwise it holds back what ends without a newline, progress for example. */
+static const char *const flags[] = {"--map-by", ":OVERSUBSCRIBE", "--output", ":raw"};
 
 /* Where its files go. */
-static const char *const places[] = {"btl_vader_backing_directory", "orte_tmpdir_base"};
-enum { N_PLACES = sizeof places / sizeof *places };
+static const char *const places[][2] = {{"--mca", "btl_sm_backing_directory"},
+                                        {"--prtemca", "prte_tmpdir_base"}};
+#else
+static const char *const settings[][3] = {
+    {"--mca", "plm", "isolated"}, /* neither ssh nor a batch system */
+    {"--mca", "ras", "^slurm,gridengine"},
+    {"--mca", "pml", "ob1"},
+    {"--mca", "btl", "self,vader"},
+    {"--mca", "oob_tcp_if_include", "lo"},
+    {"--mca", "orte_base_help_aggregate", "0"},
+};
+static const char *const flags[] = {"--oversubscribe"};
+static const char *const places[][2] = {{"--mca", "btl_vader_backing_directory"},
+                                        {"--mca", "orte_tmpdir_base"}};
+#endif
+#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* mpirun with its options, the program and its arguments; the caller frees the array only. */
 static const char **command_line(const tlt_launch_options *o, const char *mpirun,
@@ -86,17 +102,14 @@ static const char **command_line(const tlt_launch_options *o, const char *mpirun
   line[n++] = "-n";
   line[n++] = number;
   if (geteuid() == 0) line[n++] = "--allow-run-as-root";
-  line[n++] = "--oversubscribe";
+  for (size_t i = 0; i < COUNT(flags); i++) line[n++] = flags[i];
   line[n++] = "--bind-to"; /* tlt_cluster_bind does that */
   line[n++] = "none";
-  for (int i = 0; i < N_SETTINGS; i++) {
-    line[n++] = "--mca";
-    line[n++] = settings[i][0];
-    line[n++] = settings[i][1];
-  }
-  for (int i = 0; *scratch && i < N_PLACES; i++) {
-    line[n++] = "--mca";
-    line[n++] = places[i];
+  for (size_t i = 0; i < COUNT(settings); i++)
+    for (int part = 0; part < 3; part++) line[n++] = settings[i][part];
+  for (size_t i = 0; *scratch && i < COUNT(places); i++) {
+    line[n++] = places[i][0];
+    line[n++] = places[i][1];
     line[n++] = scratch;
   }
   if (*terminal) {
@@ -193,6 +206,9 @@ static bool is_own_code(int code) {
   return false;
 }
 
+/* mpirun's own errors are small negative numbers, of which 8 bits remain. */
+static const int mpirun_failed = 160;
+
 /* What became of the run: how is tlt_proc_ended's, of mpirun. */
 static tlt_status judge(const tlt__fate *f, const char *how, const asked *a, int *exit_code,
                         tlt_err *err) {
@@ -207,7 +223,9 @@ static tlt_status judge(const tlt__fate *f, const char *how, const asked *a, int
   if (code < 0) return tlt_fail(err, TLT_EWORKER, "mpirun died (%s)", how);
   *exit_code = f->exit_code >= 0 ? f->exit_code : code;
   if (is_own_code(*exit_code)) return TLT_OK;
-  if (f->rank < 0) return tlt_fail(err, TLT_EIO, "mpirun failed (%s)", how);
+  if (f->rank < 0 && code >= mpirun_failed)
+    return tlt_fail(err, TLT_EIO, "mpirun failed (%s)", how);
+  if (f->rank < 0) return tlt_fail(err, TLT_EWORKER, "a worker ended with %s", how);
   if (f->exit_code < 0)
     return tlt_fail(err, TLT_EWORKER, "worker %d ended before the others", f->rank);
   return tlt_fail(err, TLT_EWORKER, "worker %d ended with exit status %d", f->rank, f->exit_code);

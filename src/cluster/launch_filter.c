@@ -31,9 +31,18 @@ static verdict begins_any(const char *text, size_t n, const char *const *with) {
   return best;
 }
 
-/* mpirun calls itself by the name it was started with. */
+/* mpirun calls itself by the name it was started with, and since Open MPI 5 prterun. */
+static verdict name_opening(const char *text, size_t n) {
+  static const char *const names[] = {"mpirun", "prterun", NULL};
+  return begins_any(text, n, names);
+}
+
+static bool may_be_name(char first) {
+  return first == 'm' || first == 'p';
+}
+
 static verdict after_name(const char *text, size_t n, const char *const *with) {
-  verdict v = begins(text, n, "mpirun");
+  verdict v = name_opening(text, n);
   if (v != YES) return v;
   size_t name = 6;
   while (name < n && ((text[name] >= 'a' && text[name] <= 'z') || text[name] == '.')) name++;
@@ -49,11 +58,12 @@ static verdict block_opening(const char *text, size_t n) {
   return v == NO ? after_name(text, n, own) : v;
 }
 
-/* "[host:process] [[", how the runtime below mpirun begins a line of its log. */
+/* "[host:process] [[" or an error's name, how the runtime below mpirun begins a line of its log. */
 static verdict log_opening(const char *text, size_t n) {
+  static const char *const own[] = {"] [[", "] PMIX ERROR: ", "] PRTE ERROR: ", NULL};
   size_t i = 1;
   while (i < n && text[i] > ' ' && text[i] != ']' && text[i] != '[' && i < LOG_NAME) i++;
-  return i == n ? PERHAPS : i < 4 ? NO : begins(text + i, n - i, "] [[");
+  return i == n ? PERHAPS : i < 4 ? NO : begins_any(text + i, n - i, own);
 }
 
 /* A line that stands alone. */
@@ -67,8 +77,13 @@ static verdict line_opening(const char *text, size_t n) {
   return digits == n ? PERHAPS : begins(text + digits, n - digits, " total process");
 }
 
+static bool is_log_line(const char *line) {
+  return *line == '[' && (strstr(line, "] ORTE_ERROR_LOG: ") || strstr(line, "] PMIX ERROR: ") ||
+                          strstr(line, "] PRTE ERROR: "));
+}
+
 static bool is_own_line(const char *line) {
-  return !strncmp(line, "mpirun", 6) || (*line == '[' && strstr(line, "] ORTE_ERROR_LOG: ")) ||
+  return name_opening(line, strlen(line)) == YES || is_log_line(line) ||
          strstr(line, " killed (some possibly by ") || strstr(line, " aborted\n") ||
          strstr(line, " failed to start\n");
 }
@@ -82,16 +97,32 @@ static verdict rule(const char *text, size_t n) {
 
 /* ---- what a block says ---- */
 
+/* The rank in "Process name: [[7,1],RANK]", or "Process name: [prterun-HOST-7@1,RANK]". */
+static int named_rank(const char *name) {
+  int rank = -1;
+  const char *at = strchr(name, '@');
+  if (at) sscanf(at, "@%*d,%d", &rank);
+  else if ((at = strstr(name, "],"))) sscanf(at, "],%d", &rank);
+  return rank;
+}
+
+/* Lines are broken at different places by different versions. */
+static void join_lines(tlt__filter *f) {
+  f->hold[f->held] = 0;
+  for (char *p = f->hold; *p; p++)
+    if (*p == '\n') *p = ' ';
+}
+
 static void read_block(tlt__filter *f) {
   tlt__fate fate = {.rank = -1, .exit_code = -1};
   const char *at;
-  f->hold[f->held] = 0;
+  join_lines(f);
   if ((at = strstr(f->hold, "process rank "))) {
     sscanf(at, "process rank %d", &fate.rank);
     if ((at = strstr(at, "exited on signal ")))
       sscanf(at, "exited on signal %d (%63[^)])", &fate.signal, fate.signal_name);
-  } else if ((at = strstr(f->hold, "Process name: [[")) && (at = strstr(at, "],"))) {
-    sscanf(at, "],%d", &fate.rank);
+  } else if ((at = strstr(f->hold, "Process name: ["))) {
+    fate.rank = named_rank(at);
     if ((at = strstr(at, "Exit code:"))) sscanf(at, "Exit code: %d", &fate.exit_code);
   }
   if (f->fate.rank < 0) f->fate = fate;
@@ -99,17 +130,19 @@ static void read_block(tlt__filter *f) {
 
 /* ---- the stream ---- */
 
-static void release(tlt__filter *f) {
-  if (!f->held) return;
-  f->pass(f->context, f->hold, f->held);
-  f->inside_line = f->hold[f->held - 1] != '\n';
+static void drop(tlt__filter *f) {
   f->held = 0;
+  f->inside_line = f->interrupted = false;
   f->state = TLT__TEXT;
 }
 
-static void drop(tlt__filter *f) {
+static void release(tlt__filter *f) {
+  if (f->interrupted && f->held == RULE + 1) drop(f);
+  if (!f->held) return;
+  f->interrupted = false;
+  f->pass(f->context, f->hold, f->held);
+  f->inside_line = f->hold[f->held - 1] != '\n';
   f->held = 0;
-  f->inside_line = false;
   f->state = TLT__TEXT;
 }
 
@@ -124,7 +157,7 @@ static bool rule_ends_hold(const tlt__filter *f) {
 /* The last byte shows that what is held is not mpirun's; it may itself begin something that is. */
 static void refuse(tlt__filter *f) {
   char last = f->hold[f->held - 1];
-  bool again = last == '-' || last == 'm';
+  bool again = last == '-' || may_be_name(last);
   f->held -= again;
   release(f);
   if (!again) return;
@@ -138,10 +171,23 @@ static void step_dashes(tlt__filter *f) {
   if (v == NO) refuse(f);
 }
 
+/* A line of the log may come between a rule and the block, or instead of the block. */
+static bool takes_log_line(tlt__filter *f) {
+  char *line = f->hold + RULE + 1;
+  size_t n = f->held - RULE - 1;
+  if (*line != '[' || log_opening(line, n) == NO) return false;
+  if (line[n - 1] != '\n') return true;
+  line[n] = 0;
+  if (!is_log_line(line)) return false;
+  f->held = RULE + 1;
+  f->interrupted = true;
+  return true;
+}
+
 static void step_opening(tlt__filter *f) {
   verdict v = block_opening(f->hold + RULE + 1, f->held - RULE - 1);
   if (v == YES) f->state = TLT__BLOCK;
-  if (v == NO) refuse(f);
+  if (v == NO && !takes_log_line(f)) refuse(f);
 }
 
 static void step_block(tlt__filter *f) {
@@ -167,7 +213,7 @@ static void step_line(tlt__filter *f) {
  * also behind an unfinished line of a worker. */
 static bool may_begin(tlt__filter *f, const char *text, size_t n) {
   if (*text == '-' && rule(text, n) != NO) f->state = TLT__DASHES;
-  else if ((*text == 'm' ||
+  else if ((may_be_name(*text) ||
             (!f->inside_line && (*text == '[' || (*text >= '0' && *text <= '9')))) &&
            line_opening(text, n) != NO)
     f->state = TLT__PHRASE;

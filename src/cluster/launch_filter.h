@@ -20,6 +20,7 @@ typedef struct tlt__filter {
   void *context;
   enum { TLT__TEXT, TLT__DASHES, TLT__OPENING, TLT__BLOCK, TLT__PHRASE, TLT__LINE } state;
   bool inside_line;
+  bool interrupted; /* a line was taken out from behind the rule that is held */
   size_t held;
   char hold[8192]; /* what may turn out to be mpirun's */
   tlt__fate fate;

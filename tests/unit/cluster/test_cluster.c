@@ -72,13 +72,19 @@ static void run(int workers, const char *name, const char *more) {
   if (err.text[0]) printf("  %s\n", err.text);
 }
 
+/* Nothing of what mpirun says gets through. */
+static void quiet_runtime(void) {
+  assert_null(strstr(r.err, "mpirun"));
+  assert_null(strstr(r.err, "prterun"));
+}
+
 static void succeed(const char *name) {
   for (int workers = 2; workers <= 3; workers++) {
     run(workers, name, NULL);
     if (r.status != TLT_OK || r.exit_code) print_error("%s%s\n", r.err, err.text);
     assert_int_equal(r.status, TLT_OK);
     assert_int_equal(r.exit_code, 0);
-    assert_null(strstr(r.err, "mpirun"));
+    quiet_runtime();
   }
 }
 
@@ -230,39 +236,62 @@ static void test_filter(void **state) {
                         "mpirun detected that one\n\n  Process name: [[3,1],2]\n  Exit code:    "
                         "75\n" RULE RULE "text\n" RULE,
               RULE RULE "text\n" RULE, 2, 0, 75);
+  filter_case("p" RULE
+              "prterun noticed that process rank 3 with PID 7 on node x exited on\n"
+              "signal 11 (Segmentation fault).\n" RULE "prprterun\n",
+              "pprprterun\n", 3, 11, -1);
+  filter_case(RULE
+              "prterun detected that one\n\n   Process name: [prterun-a-b-16899@1,4]\n   "
+              "Exit code:    8\n" RULE,
+              "", 4, 0, 8);
   filter_case("2 total processes killed (some possibly by mpirun during cleanup)\n2 total x\n",
               "2 total x\n", -1, 0, -1);
   filter_case("\rstep 1mpirun.openmpi: Forwarding signal 10 to job\n\rstep 2 mmpirun: or not\n",
               "\rstep 1\rstep 2 mmpirun: or not\n", -1, 0, -1);
   filter_case("[a:1] [[2,0],0] ORTE_ERROR_LOG: over in file x at line 5\n[a:1] [[2\n[] x [a\n",
               "[a:1] [[2\n[] x [a\n", -1, 0, -1);
+  filter_case("[a:1] PMIX ERROR: OVER in file x at line 5\n[a:1] PMIX\n", "[a:1] PMIX\n", -1, 0,
+              -1);
+  filter_case(RULE
+              "[a:1] PMIX ERROR: OVER in file x at line 5\nprterun detected that one\n"
+              "Process name: [prterun-a-1@1,2] Exit code:    5\n" RULE "b",
+              "b", 2, 0, 5);
+  filter_case(RULE "[a:1] PMIX ERROR: OVER in file x at line 5\n", "", -1, 0, -1);
+  filter_case(RULE "[a:1] PMIX OVER\n", RULE "[a:1] PMIX OVER\n", -1, 0, -1);
   filter_case(RULE "mpirun notic", RULE "mpirun notic", -1, 0, -1);
   filter_case("--" RULE "mpirun noticed", "--" RULE "mpirun noticed", -1, 0, -1);
 }
 
 /* ---- ends ---- */
 
+static void ended(int code, const char *said) {
+  if (r.status != TLT_OK) print_error("%s\n", err.text);
+  assert_int_equal(r.status, TLT_OK);
+  assert_int_equal(r.exit_code, code);
+  assert_string_equal(r.err, said);
+}
+
 static void test_codes(void **state) {
   (void)state;
   run(3, "exit75", NULL);
-  assert_true(r.status == TLT_OK && r.exit_code == 75 && !r.err[0]);
+  ended(75, "");
   run(2, "exit75", "all");
-  assert_true(r.status == TLT_OK && r.exit_code == 75 && !r.err[0]);
+  ended(75, "");
   run(2, "exit5", NULL);
-  assert_true(r.status == TLT_OK && r.exit_code == 5 && !r.err[0]);
+  ended(5, "");
   run(2, "exit9", NULL);
   assert_int_equal(r.status, TLT_EWORKER);
-  assert_string_equal(err.text, "worker 0 ended with exit status 9");
+  if (strcmp(err.text, "a worker ended with exit status 9")) /* Open MPI 5 may not say which */
+    assert_string_equal(err.text, "worker 0 ended with exit status 9");
   run(3, "abort", NULL);
-  assert_true(r.status == TLT_OK && r.exit_code == 7);
-  assert_string_equal(r.err, "tlt: this is over\n");
+  ended(7, "tlt: this is over\n");
 }
 
 static void killed(int workers) {
   run(workers, "killed", NULL);
   assert_int_equal(r.status, TLT_EWORKER);
   assert_string_equal(err.text, "worker 1 died (signal 9, Killed); the others were stopped");
-  assert_null(strstr(r.err, "mpirun"));
+  quiet_runtime();
   assert_true(r.seconds < 10);
 }
 
@@ -280,15 +309,14 @@ static void test_broken(void **state) {
   run(2, "broken", "all");
   assert_true(r.status == TLT_OK && r.exit_code == 8);
   assert_non_null(strstr(r.err, "tlt: workers: sum: MPI_ERR_TRUNCATE"));
-  assert_null(strstr(r.err, "mpirun"));
+  quiet_runtime();
   assert_true(r.seconds < 10);
 }
 
 static void test_stopped(void **state) {
   (void)state;
   run(3, "stopped", NULL);
-  assert_true(r.status == TLT_OK && r.exit_code == 8);
-  assert_string_equal(r.err, "tlt: worker 1 has not shown any sign of life for 2 s\n");
+  ended(8, "tlt: worker 1 has not shown any sign of life for 2 s\n");
   assert_true(r.seconds < 15);
 }
 
@@ -326,8 +354,7 @@ static void signalled(const char *name, int number, int signals) {
   assert_int_equal(pthread_create(&thread, NULL, send_signals, &s), 0);
   run(2, name, NULL);
   pthread_join(thread, NULL);
-  assert_true(r.status == TLT_OK && r.exit_code == 75);
-  assert_string_equal(r.err, "ready\n");
+  ended(75, "ready\n");
 }
 
 static void test_signals(void **state) {
