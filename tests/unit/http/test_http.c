@@ -280,7 +280,6 @@ static void test_answers(void **state) {
     const char *request;
   } cases[] = {
       {200, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"},
-      {200, "GET / HTTP/1.1\nHost: localhost\n\n"},
       {200, "GET /?name=x HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n"},
       {200, "HEAD / HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n"},
       {404, "GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n"},
@@ -306,6 +305,10 @@ static void test_answers(void **state) {
       fail_msg("got %d, expected %d: %s", status, cases[i].status, cases[i].request);
     good();
   }
+  /* Lines that end without a carriage return: libmicrohttpd takes them before 1.0, and no more. */
+  int bare = ask("GET / HTTP/1.1\nHost: localhost\n\n");
+  assert_true(bare == 200 || bare == 400);
+  good();
 }
 
 static void test_headers_of_answers(void **state) {
