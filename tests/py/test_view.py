@@ -60,14 +60,14 @@ def check_clean(t, steps):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_view_is_drawn_and_removed(tmp_path, tlt, tiny, workers):
-    t = Terminal(command(tmp_path, steps=99, workers=workers, samples=48), 110, 30)
+    t = Terminal(command(tmp_path, steps=99, workers=workers, samples=24), 110, 30)
     try:
         t.until(lambda lines: len(view(lines)) >= 3 and "reward" in view(lines)[2])
         seen = view(t.screen.lines)
         assert re.match(r"(rollout|update|evaluation|saving)", seen[1]), seen
         t.until(lambda lines: any(re.match(r"reward [0-9.]+ [▁-█]+  length \d+  accept [0-9.]+  idle \d+ %  held-back [0-9.]+ % "
                                            r"\(step \d+\)", line) for line in lines))
-        t.until(lambda lines: any(re.match(r"rollout \d+/192 answers  [━─]+  \d+ tokens/s", line) for line in lines))
+        t.until(lambda lines: any(re.match(r"rollout \d+/96 answers  [━─]+  \d+ tokens/s", line) for line in lines))
         t.interrupt()
         assert t.wait() == 75
     finally:
@@ -88,7 +88,7 @@ def test_the_end_of_a_run_is_the_last_thing_seen(tmp_path, tlt, tiny):
 
 @pytest.mark.parametrize("columns, rows", [(40, 30), (100, 6), (12, 3)])
 def test_narrow_and_low_terminals_get_one_line(tmp_path, tlt, tiny, columns, rows):
-    t = Terminal(command(tmp_path, steps=99, samples=48), columns, rows)
+    t = Terminal(command(tmp_path, steps=99, samples=12), columns, rows)
     try:
         t.until(lambda lines: lines[-1] == "" and any(re.match("step [12]/99", line) for line in lines[-2:]))
         t.until(lambda lines: lines[-1] == "" and any(re.match("step [3-9]/99", line) for line in lines[-2:]))
@@ -104,7 +104,7 @@ def test_narrow_and_low_terminals_get_one_line(tmp_path, tlt, tiny, columns, row
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_resized(tmp_path, tlt, tiny, workers):
-    t = Terminal(command(tmp_path, steps=99, workers=workers, samples=48), 120, 30)
+    t = Terminal(command(tmp_path, steps=99, workers=workers, samples=24), 120, 30)
     try:
         t.until(lambda lines: len(view(lines)) >= 3)
         for columns in (70, 150, 64, 100, 61):
