@@ -25,7 +25,8 @@ typedef struct tlt_launch_options {
  * TLT_OK: the workers ended as they wanted, *exit_code is the run's exit code (rank 0's, or that of
  * the worker that ended first with another code than 0), and whatever there was to say was printed
  * by a worker. 75 when signals ended it.
- * TLT_EWORKER: a worker died or ended with a code that tlt does not have; err names it.
+ * TLT_EWORKER: a worker died or ended with a code that tlt does not have; err names it,
+ * except where others ended well and mpirun does not say which (Open MPI 5).
  * TLT_EIO: mpirun is missing or does not work here. */
 tlt_status tlt_launch(const tlt_launch_options *options, int *exit_code, tlt_err *err);
 

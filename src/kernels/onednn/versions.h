@@ -1,4 +1,5 @@
-/* What oneDNN's C API calls differently in versions 2 and 3. */
+/* What oneDNN's C API calls differently in versions 2 and 3, where descriptors are pointers that
+ * somebody owns. Functions that return bool: false when oneDNN refuses or memory is short. */
 #ifndef TLT_KERNELS_ONEDNN_VERSIONS_H
 #define TLT_KERNELS_ONEDNN_VERSIONS_H
 
@@ -20,6 +21,7 @@ static inline tlt__layout tlt__layout_of(const dnnl_memory_desc_t *d) {
 #endif
 }
 
+/* A matrix of dims {rows, columns}, strides in elements; to be destroyed. */
 static inline bool tlt__layout_create(dnnl_memory_desc_t *d, const dnnl_dims_t dims,
                                       const dnnl_dims_t strides, dnnl_data_type_t type) {
 #if DNNL_VERSION_MAJOR >= 3
@@ -29,7 +31,7 @@ static inline bool tlt__layout_create(dnnl_memory_desc_t *d, const dnnl_dims_t d
 #endif
 }
 
-/* The scratch memory that a primitive asks for. */
+/* The scratch memory that a primitive asks for; to be destroyed. */
 static inline bool tlt__layout_scratch(dnnl_memory_desc_t *d, dnnl_primitive_desc_t of) {
   tlt__layout scratch = dnnl_primitive_desc_query_md(of, dnnl_query_scratchpad_md, 0);
 #if DNNL_VERSION_MAJOR >= 3
@@ -50,7 +52,7 @@ static inline void tlt__layout_destroy(dnnl_memory_desc_t *d) {
 #endif
 }
 
-/* c = a b */
+/* The product c = a b; to be destroyed with dnnl_primitive_desc_destroy. */
 static inline bool tlt__matmul_describe(dnnl_primitive_desc_t *d, dnnl_engine_t engine,
                                         tlt__layout a, tlt__layout b, tlt__layout c,
                                         const_dnnl_primitive_attr_t attr) {

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <mpi.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -281,7 +282,8 @@ static void test_codes(void **state) {
   ended(5, "");
   run(2, "exit9", NULL);
   assert_int_equal(r.status, TLT_EWORKER);
-  if (strcmp(err.text, "a worker ended with exit status 9")) /* Open MPI 5 may not say which */
+  /* Open MPI 5 may not say which. */
+  if (OMPI_MAJOR_VERSION < 5 || strcmp(err.text, "a worker ended with exit status 9"))
     assert_string_equal(err.text, "worker 0 ended with exit status 9");
   run(3, "abort", NULL);
   ended(7, "tlt: this is over\n");

@@ -12,6 +12,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <microhttpd.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -307,7 +308,7 @@ static void test_answers(void **state) {
   }
   /* Lines that end without a carriage return: libmicrohttpd takes them before 1.0, and no more. */
   int bare = ask("GET / HTTP/1.1\nHost: localhost\n\n");
-  assert_true(bare == 200 || bare == 400);
+  assert_int_equal(bare, MHD_VERSION < 0x01000000 ? 200 : 400);
   good();
 }
 
